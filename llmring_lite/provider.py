@@ -248,7 +248,8 @@ def without_unsupported(
             provider=endpoint.name,
             model=request.model,
         )
-    return replace(request, **dict.fromkeys(given))
+    cleared: dict[str, Any] = dict.fromkeys(given)
+    return replace(request, **cleared)
 
 
 def own_data(message: Message, endpoint: Endpoint) -> JSON | None:

@@ -1,0 +1,428 @@
+"""All network I/O of a call: one HTTP exchange, within its deadline.
+
+`Provider` sends what a mapper built and returns status, headers and bytes. It knows
+no payload and no policy: what a reply means is the mapper's business, and whether to
+try again is the caller's.
+
+`requests` is used through its public adapter interface: a request prepared here goes
+straight to `HTTPAdapter.send`, which leaves out what `Session.request` does anew for
+every call (cookies, netrc, URL parsing, redirects). Redirects are never followed.
+
+The connections that hold a deadline are in `transport_deadline`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from typing import Any, Final
+
+import requests
+import urllib3
+from requests.structures import CaseInsensitiveDict
+
+from llmring_lite._version import __version__
+from llmring_lite.deadline import Deadline
+from llmring_lite.exceptions import (
+    InvalidRequestError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderResponseError,
+    ProviderTimeoutError,
+)
+from llmring_lite.keys import Secret, lookup, parse_origin
+from llmring_lite.provider import Endpoint, HTTPRequest
+from llmring_lite.transport_deadline import Adapter, Exchange, opening
+
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+"""A larger reply is refused: no model writes that much, but a server may."""
+
+_READ_SIZE: Final = 65536
+_USER_AGENT: Final = f"llmring-lite/{__version__}"
+
+# What `requests` and urllib3 raise. urllib3's own exceptions escape from the body
+# (`raw`), http.client's from a malformed header block.
+_NETWORK_ERRORS: Final = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    HTTPException,
+    OSError,
+)
+
+
+class Reply:
+    """A complete answer: status, headers (names in any case), body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class _Session(requests.Session):
+    """The session for raw calls: the credential goes to the endpoint's host only."""
+
+    def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
+        """Called for a redirect: leave the credential behind, whatever its header.
+
+        `requests` itself strips only `Authorization`.
+        """
+        for header in ("Authorization", "x-api-key", "x-goog-api-key", "api-key"):
+            prepared_request.headers.pop(header, None)
+
+
+class StreamReply:
+    """An answer whose body is still arriving."""
+
+    def __init__(
+        self, provider: Provider, response: requests.Response, exchange: Exchange
+    ) -> None:
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._provider = provider
+        self._response = response
+        self.exchange = exchange
+        self._finished = False
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives.
+
+        Raises:
+            ProviderTimeoutError: The deadline passed.
+            ProviderResponseError: The connection broke, or the body is too large.
+        """
+        read1 = self._response.raw.read1
+        total = 0
+        while True:
+            try:
+                data = read1(_READ_SIZE, decode_content=True)
+            except _NETWORK_ERRORS as error:
+                self.close()
+                raise self._provider.translate(error, self.exchange) from error
+            if not data:
+                self._finished = True
+                self._response.close()
+                return
+            total += len(data)
+            if total > MAX_REPLY_BYTES:
+                self.close()
+                raise self._provider.too_large()
+            yield data
+
+    def read(self) -> bytes:
+        """The rest of the body. Raises as `chunks` does, with `.partial`."""
+        pieces: list[bytes] = []
+        try:
+            pieces.extend(self.chunks())
+        except ProviderError as error:
+            error.partial = b"".join(pieces).decode("utf-8", "replace")
+            raise
+        return b"".join(pieces)
+
+    def finish(self) -> None:
+        """After the last event: free the connection for the next call.
+
+        What may be left is the end of the chunked body, which is already here or
+        will be in an instant; a server that keeps the stream open is hung up on.
+        """
+        if not self._finished:
+            self.exchange.deadline = Deadline(min(0.1, self._left()))
+            with contextlib.suppress(*_NETWORK_ERRORS):
+                self._finished = not self._response.raw.read1(_READ_SIZE)
+        self.close()
+
+    def _left(self) -> float:
+        return max(0.0, self.exchange.deadline.remaining())
+
+    def close(self) -> None:
+        """Hang up, unless the body has been read to its end."""
+        if not self._finished:
+            self._finished = True
+            self._response.raw.close()
+        self._response.close()
+
+
+class Provider:
+    """An endpoint and the connections to it.
+
+    One may serve any number of threads. It pickles without its connections and
+    opens its own after a fork.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._origin = parse_origin(endpoint.base_url)
+        # By process id: a forked child must neither use nor close its parent's
+        # sockets. `setdefault` of a dict is atomic, so threads that start together
+        # share one session without a lock, which a fork might leave locked.
+        self._sessions: dict[int, _Session] = {}
+        self._settings: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"endpoint": self.endpoint}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["endpoint"])  # type: ignore[misc]
+
+    @property
+    def session(self) -> requests.Session:
+        """The live `requests.Session`, for raw calls to the provider.
+
+        Calls to the endpoint's own host carry the key; no other host gets it.
+        """
+        pid = os.getpid()
+        session = self._sessions.get(pid)
+        if session is None:
+            session = self._sessions.setdefault(pid, self._new_session())
+            for other in self._sessions.keys() - {pid}:
+                self._sessions.pop(other, None)
+        return session
+
+    client = session
+
+    def _new_session(self) -> _Session:
+        session = _Session()
+        adapter = Adapter()
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        session.auth = self._authorize_raw
+        session.headers["User-Agent"] = _USER_AGENT
+        return session
+
+    def close(self) -> None:
+        """Close idle connections; a later call opens new ones."""
+        session = self._sessions.pop(os.getpid(), None)
+        if session is not None:
+            session.close()
+
+    def send(
+        self,
+        request: HTTPRequest,
+        key: Secret | None,
+        deadline: Deadline,
+        exchange: Exchange | None = None,
+    ) -> Reply:
+        """POST a request and read the whole answer, whatever its status.
+
+        Raises:
+            ProviderTimeoutError, ProviderConnectionError, ProviderResponseError,
+            InvalidRequestError: see `stream`.
+        """
+        stream = self._open(request, key, deadline, exchange, "application/json")
+        return Reply(stream.status, stream.headers, stream.read())
+
+    def stream(
+        self,
+        request: HTTPRequest,
+        key: Secret | None,
+        deadline: Deadline,
+        exchange: Exchange | None = None,
+    ) -> StreamReply:
+        """POST a request and return as soon as status and headers are in.
+
+        Args:
+            request: From a mapper; its URL must be below the endpoint's base URL.
+            key: From `keys.lookup`; None sends no credential.
+            deadline: Bounds connecting, sending, and every read of the answer.
+            exchange: Where the caller wants to be able to cancel.
+
+        Raises:
+            ProviderTimeoutError: The deadline passed.
+            ProviderConnectionError: No byte of an answer came.
+            ProviderResponseError: The answer is no HTTP, or a redirect.
+            InvalidRequestError: The body can't be written as JSON.
+        """
+        return self._open(request, key, deadline, exchange, "text/event-stream")
+
+    def _open(
+        self,
+        request: HTTPRequest,
+        key: Secret | None,
+        deadline: Deadline,
+        exchange: Exchange | None,
+        accept: str,
+    ) -> StreamReply:
+        session = self.session
+        prepared = self._prepare(request, key, accept)
+        adapter = session.get_adapter(prepared.url or "")
+        settings = self._environment_settings(session)
+        exchange = exchange or Exchange(deadline)
+        for may_be_stale in (True, False):
+            left = deadline.remaining()
+            if left <= 0:
+                raise ProviderTimeoutError(
+                    "the deadline passed before the request was sent",
+                    provider=self.endpoint.name,
+                )
+            try:
+                with opening(exchange):
+                    response = adapter.send(
+                        prepared,
+                        stream=True,
+                        timeout=None if left == float("inf") else left,
+                        **settings,
+                    )
+                break
+            except _NETWORK_ERRORS as error:
+                # The server may close an idle connection at the moment it is used
+                # again. That says nothing about the request.
+                stale = exchange.reused and not exchange.received
+                if not (may_be_stale and stale) or deadline.remaining() <= 0:
+                    raise self.translate(error, exchange) from error
+        stream = StreamReply(self, response, exchange)
+        if 300 <= stream.status < 400:
+            stream.close()
+            raise ProviderResponseError(
+                "the server answered with a redirect, which is not followed: check "
+                f"the base URL {self.endpoint.base_url}",
+                provider=self.endpoint.name,
+                status_code=stream.status,
+            )
+        return stream
+
+    def _prepare(
+        self, request: HTTPRequest, key: Secret | None, accept: str
+    ) -> requests.PreparedRequest:
+        prepared = requests.PreparedRequest()
+        prepared.method = "POST"
+        prepared.url = request.url
+        if not request.url.startswith(self.endpoint.base_url):
+            raise InvalidRequestError(
+                f"the request for {self.endpoint.name} leads outside of its base URL"
+            )
+        prepared.body = body = _encode(request.body)
+        prepared.headers = CaseInsensitiveDict(
+            {
+                "User-Agent": _USER_AGENT,
+                "Accept": accept,
+                # A compressed stream is held back until a block is full.
+                "Accept-Encoding": "gzip, deflate"
+                if accept == "application/json"
+                else "identity",
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                **request.headers,
+            }
+        )
+        if key is not None:
+            # Not through a local variable: tracebacks with locals are logged.
+            prepared.headers[self.endpoint.auth_header] = (
+                self.endpoint.auth_prefix + key.reveal()
+            )
+        return prepared
+
+    def _authorize_raw(
+        self, prepared: requests.PreparedRequest
+    ) -> requests.PreparedRequest:
+        """`auth=` of the session; being set, it also keeps `.netrc` out."""
+        try:
+            same = parse_origin((prepared.url or "").split("?")[0]) == self._origin
+        except ValueError:
+            same = False
+        if same:
+            key = lookup(self.endpoint)
+            if key is not None:
+                prepared.headers[self.endpoint.auth_header] = (
+                    self.endpoint.auth_prefix + key.reveal()
+                )
+        return prepared
+
+    def _environment_settings(self, session: requests.Session) -> dict[str, Any]:
+        """Proxies, CA bundle and client certificate, as `requests` finds them.
+
+        Worked out anew only when something that it depends on has changed.
+        """
+        facts = (
+            *(os.environ.get(name) for name in _SETTINGS_VARIABLES),
+            session.verify,
+            session.cert,
+            session.trust_env,
+            *session.proxies.items(),
+        )
+        if self._settings is None or self._settings[0] != facts:
+            settings: dict[str, Any] = {
+                **session.merge_environment_settings(
+                    self.endpoint.base_url, {}, None, None, None
+                )
+            }
+            del settings["stream"]
+            if self._origin.is_loopback and not session.proxies:
+                # `requests` sends even 127.0.0.1 through HTTP_PROXY.
+                settings["proxies"] = {}
+            self._settings = (facts, settings)
+        return self._settings[1]
+
+    def translate(self, error: BaseException, exchange: Exchange) -> ProviderError:
+        """The one place where network errors become ours."""
+        facts: dict[str, Any] = {"provider": self.endpoint.name}
+        host = self._origin.host
+        if exchange.deadline.remaining() <= 0 or isinstance(error, requests.Timeout):
+            where = "the reply was complete" if exchange.received else "a reply came"
+            return ProviderTimeoutError(
+                f"the deadline passed before {where} from {host}", **facts
+            )
+        reason = _innermost(error)
+        what = f"{type(reason).__name__}: {reason}"
+        if exchange.received or isinstance(error, urllib3.exceptions.HTTPError):
+            return ProviderResponseError(
+                f"the reply from {host} broke off or is no valid HTTP ({what})",
+                **facts,
+            )
+        return ProviderConnectionError(f"no reply from {host} ({what})", **facts)
+
+    def too_large(self) -> ProviderResponseError:
+        return ProviderResponseError(
+            f"the reply is larger than {MAX_REPLY_BYTES} bytes and was refused",
+            provider=self.endpoint.name,
+        )
+
+
+_SETTINGS_VARIABLES: Final = (
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+
+_to_json: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    """The body as UTF-8 JSON.
+
+    Raises:
+        InvalidRequestError: It holds NaN, a lone surrogate, or no JSON type.
+    """
+    try:
+        return _to_json(body).encode()
+    except UnicodeEncodeError as error:
+        found = error.object[error.start]
+        raise InvalidRequestError(
+            f"the request holds the lone surrogate {found!r}, which is no text: was "
+            "it cut inside a character, or decoded with surrogateescape?"
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"the request can't be written as JSON: {error}"
+        ) from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The exception at the bottom of what requests and urllib3 wrapped around it."""
+    for _ in range(8):
+        inner = getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next(
+                (item for item in reversed(error.args) if isinstance(item, Exception)),
+                None,
+            )
+        if inner is None or inner is error:
+            break
+        error = inner
+    return error

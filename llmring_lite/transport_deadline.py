@@ -1,0 +1,222 @@
+"""Connections that keep to a deadline and can be hung up on from another thread.
+
+urllib3 applies a timeout to every single read, so a server that drips a byte a
+second can hold a call for ever, and it gives every address of a host the whole
+connect timeout. The connections made here ask the deadline before each connect and
+each read, of headers and body alike.
+
+urllib3's documented points of extension are used: `ConnectionCls` of a pool,
+`pool_classes_by_scheme` of a pool manager, `response_class` of a connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from typing import Any, Final
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+)
+
+from llmring_lite.deadline import Deadline
+
+POOL_SIZE: Final = 64
+"""Idle connections kept for one endpoint: one for each of as many threads."""
+
+_BUFFER_SIZE: Final = 65536
+
+
+class Exchange:
+    """One request and its reply on one connection.
+
+    Attributes:
+        deadline: Checked before every read.
+        reused: The connection had served another request before.
+        received: A byte of the reply has arrived.
+    """
+
+    __slots__ = ("_cancelled", "_sock", "deadline", "received", "reused")
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.reused = False
+        self.received = False
+        self._sock: socket.socket | None = None
+        self._cancelled = False
+
+    def attach(self, sock: socket.socket) -> None:
+        self._sock = sock
+        if self._cancelled:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """End the exchange from another thread, whatever it is waiting for."""
+        self._cancelled = True
+        sock = self._sock
+        if sock is not None:
+            # Closing would not wake a thread that is blocked in a read.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+
+class _Current(threading.local):
+    """The exchange that this thread is opening: urllib3 has no place to pass it."""
+
+    exchange = Exchange(Deadline(None))
+
+
+_current = _Current()
+
+
+@contextlib.contextmanager
+def opening(exchange: Exchange) -> Iterator[None]:
+    """Connections that this thread opens or reuses inside serve the exchange."""
+    _current.exchange = exchange
+    try:
+        yield
+    finally:
+        del _current.exchange
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket, giving it only the time that the deadline has left."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._exchange = exchange
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._exchange.deadline.remaining()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        self._sock.settimeout(None if left == float("inf") else left)
+        count = self._raw.readinto(buffer) or 0
+        if count:
+            self._exchange.received = True
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _TimedSocket:
+    """What `http.client.HTTPResponse` wants of a socket: a file to read."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        self._sock = sock
+        self._exchange = exchange
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._sock, self._exchange), _BUFFER_SIZE)
+
+
+class _TimedResponse(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        timed: Any = _TimedSocket(sock, _current.exchange)
+        super().__init__(timed, *args, **kwargs)
+
+
+class _TimedConnection(HTTPConnection):
+    """A connection that keeps to the current exchange's deadline."""
+
+    response_class = _TimedResponse
+    _served = False
+
+    def _new_conn(self) -> socket.socket:
+        # urllib3 gives every address of the host the whole timeout.
+        exchange = _current.exchange
+        error: OSError | None = None
+        try:
+            addresses = socket.getaddrinfo(
+                self._dns_host, self.port, 0, socket.SOCK_STREAM
+            )
+        except (OSError, UnicodeError) as failure:
+            cause = failure if isinstance(failure, socket.gaierror) else None
+            raise NameResolutionError(
+                self.host, self, cause or socket.gaierror(str(failure))
+            ) from failure
+        for family, kind, protocol, _, address in addresses:
+            left = exchange.deadline.remaining()
+            if left <= 0:
+                break
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(None if left == float("inf") else left)
+                sock.connect(address)
+            except OSError as failure:
+                sock.close()
+                error = failure
+            else:
+                return sock
+        if error is None or isinstance(error, TimeoutError):
+            raise ConnectTimeoutError(self, "the connection timed out")
+        raise NewConnectionError(self, str(error)) from error
+
+    def connect(self) -> None:
+        self._served = False
+        super().connect()
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        exchange = _current.exchange
+        exchange.reused = self._served
+        self._served = True
+        super().putrequest(*args, **kwargs)
+
+    def getresponse(self) -> Any:
+        if self.sock is not None:
+            _current.exchange.attach(self.sock)
+        return super().getresponse()
+
+
+class _TimedHTTPSConnection(_TimedConnection, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _TimedConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _TimedHTTPSConnection
+
+
+_POOLS: Final = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class Adapter(HTTPAdapter):
+    """requests' adapter on connections that keep to a deadline."""
+
+    def __init__(self) -> None:
+        # max_retries=0: whether to try again is decided in one other place.
+        super().__init__(pool_connections=4, pool_maxsize=POOL_SIZE, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
