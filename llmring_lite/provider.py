@@ -91,7 +91,12 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireFormat:
-    """A provider's dialect: pure functions and the framing of its streams."""
+    """A provider's dialect: pure functions and the framing of its streams.
+
+    `fetched_parts` names the part types (such as `"image_url"`) whose http(s) URLs
+    the API won't fetch by itself: the caller turns them into data: URLs before
+    `build_request`.
+    """
 
     framing: Literal["sse", "ndjson"]
     build_request: Callable[[LLMRequest, Endpoint], HTTPRequest]
@@ -99,6 +104,7 @@ class WireFormat:
     parse_stream: Callable[
         [Iterable[StreamEvent], LLMRequest], Generator[StreamChunk, None, None]
     ]
+    fetched_parts: frozenset[str] = frozenset()
 
 
 WIRE_FORMATS: Final[Mapping[str, str]] = {
