@@ -1,10 +1,61 @@
-"""Seconds left on a given clock."""
+"""Seconds: how many a call may take, and how many are left."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from math import inf
+from typing import Any, Final
+
+from llmring_lite.exceptions import InvalidRequestError
+
+
+class _DefaultTimeout(float):
+    """A timeout that nobody asked for, so that the environment may say otherwise."""
+
+
+DEFAULT_TIMEOUT: Final = _DefaultTimeout(60.0)
+"""Seconds for one attempt."""
+
+
+def check_timeout(seconds: Any) -> float | None:
+    """The argument, if it can be a timeout: positive seconds, or None for no limit.
+
+    Raises:
+        InvalidRequestError: It can't.
+    """
+    if seconds is None:
+        return None
+    if (
+        isinstance(seconds, (int, float))
+        and not isinstance(seconds, bool)
+        and seconds > 0
+    ):
+        return seconds
+    raise InvalidRequestError(
+        f"timeout must be a positive number of seconds or None, not {seconds!r}"
+    )
+
+
+def parse_timeout(text: str) -> float | None:
+    """A timeout as an environment variable gives it: seconds, or a word for no limit.
+
+    The empty text means the default.
+
+    Raises:
+        InvalidRequestError: It is neither.
+    """
+    text = text.strip().lower()
+    if not text:
+        return float(DEFAULT_TIMEOUT)
+    if text in ("none", "off", "disable", "disabled", "infinite"):
+        return None
+    try:
+        return check_timeout(float(text))
+    except ValueError:
+        raise InvalidRequestError(
+            f"invalid timeout {text!r}: give a positive number of seconds or 'none'"
+        ) from None
 
 
 class Deadline:

@@ -159,6 +159,31 @@ class LLMRequest:
     def __post_init__(self) -> None:
         self.messages = as_messages(self.messages)
 
+    def for_model(self, model: str, defaults: Mapping[str, Any] = {}) -> LLMRequest:
+        """A copy for one candidate: bare model name, unset fields from `defaults`.
+
+        Defaults that are no fields of a request go into `extra_params`.
+        """
+        # dataclasses.replace would check every message again.
+        copy = object.__new__(LLMRequest)
+        copy.__dict__.update(self.__dict__)
+        copy.model = model
+        for name, value in defaults.items():
+            if name not in _PARAMETERS:
+                copy.extra_params = {name: value, **copy.extra_params}
+            elif getattr(copy, name) is None:
+                setattr(copy, name, value)
+        return copy
+
+
+_PARAMETERS: Final = frozenset(f.name for f in fields(LLMRequest)) - {
+    "model",
+    "messages",
+    "stream",
+    "extra_params",
+    "timeout",
+}
+
 
 @dataclass
 class LLMResponse:

@@ -1,0 +1,248 @@
+"""One attempt at one candidate: map, send, map back.
+
+Everything around an attempt (which candidate, how often, how long) is decided by the
+caller; everything inside a payload by the mapper. Here the two directions of mapping
+meet the transport, and whatever goes wrong becomes a typed error that names provider
+and model and shows no key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from itertools import chain
+from typing import Any, Protocol
+
+from llmring_lite import keys, structured
+from llmring_lite.deadline import Deadline
+from llmring_lite.exceptions import ProviderError, ProviderResponseError
+from llmring_lite.framing import iter_ndjson, iter_sse
+from llmring_lite.provider import Endpoint, HTTPRequest, WireFormat
+from llmring_lite.provider_errors import parse_error
+from llmring_lite.routing import Candidate
+from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
+
+# What a mapper may raise for a body of a shape it doesn't expect.
+_SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+class Reply(Protocol):
+    """A complete answer of an endpoint."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+
+class StreamReply(Protocol):
+    """An answer whose body is still arriving."""
+
+    status: int
+    headers: Any
+
+    def chunks(self) -> Iterator[bytes]: ...
+    def read(self) -> bytes: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Sender(Protocol):
+    """What an attempt needs of `transport.Provider` or its stand-in."""
+
+    endpoint: Endpoint
+
+    def send(
+        self, request: HTTPRequest, key: keys.Secret | None, deadline: Deadline
+    ) -> Reply: ...
+
+    def stream(
+        self, request: HTTPRequest, key: keys.Secret | None, deadline: Deadline
+    ) -> StreamReply: ...
+
+    def close(self) -> None: ...
+
+
+def complete(
+    sender: Sender,
+    wire: WireFormat,
+    candidate: Candidate,
+    request: LLMRequest,
+    deadline: Deadline,
+) -> LLMResponse:
+    """Ask a candidate for a complete reply.
+
+    Args:
+        request: In neutral form, its `model` the candidate's bare model name.
+
+    Raises:
+        ProviderError: One of its subclasses; provider and model are filled in.
+        InvalidRequestError: The request can't be written down for any provider.
+    """
+    key = None
+    try:
+        key = keys.lookup(sender.endpoint)
+        reply = sender.send(wire.build_request(request, sender.endpoint), key, deadline)
+        if not 200 <= reply.status < 300:
+            raise _refusal(reply.status, reply.headers, reply.body)
+        response = _parse(wire, reply, request)
+        response.provider = candidate.endpoint.name
+        response.model = candidate.ref
+        if response.provider_data is not None:
+            response.provider_data["provider"] = candidate.endpoint.name
+        if request.response_format is not None:
+            structured.apply(response, request.response_format)
+        return response
+    except ProviderError as error:
+        raise named(error, candidate, key)  # noqa: B904 - the same error, filled in
+
+
+def _parse(wire: WireFormat, reply: Reply, request: LLMRequest) -> LLMResponse:
+    try:
+        body = json.loads(reply.body)
+    except (ValueError, RecursionError) as error:
+        text = reply.body.decode("utf-8", "replace")
+        raise ProviderResponseError(
+            f"the reply is no JSON ({error}): {_excerpt(text)}",
+            status_code=reply.status,
+            partial=text,
+        ) from error
+    try:
+        return wire.parse_response(body, request)
+    except _SHAPE_ERRORS as error:
+        raise ProviderResponseError(
+            f"the reply has an unexpected shape ({type(error).__name__}: {error}): "
+            f"{_excerpt(reply.body.decode('utf-8', 'replace'))}",
+            status_code=reply.status,
+        ) from error
+
+
+def _refusal(status: int, headers: Any, body: bytes) -> ProviderError:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = _excerpt(body.decode("utf-8", "replace"))
+    return parse_error(answer, status=status, headers=headers)
+
+
+def _excerpt(text: str, limit: int = 300) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def named(
+    error: ProviderError, candidate: Candidate, key: keys.Secret | None
+) -> ProviderError:
+    """The error with provider and model filled in, and without the key.
+
+    Some servers repeat a key that they refuse.
+    """
+    error.provider = candidate.endpoint.name
+    error.model = candidate.model
+    if key is not None:
+        error.message = key.redact(error.message)
+        error.partial = key.redact(error.partial)
+        error.args = (error.message,)
+    return error
+
+
+class OpenStream:
+    """A stream whose first chunk has arrived.
+
+    Until then another candidate may take over; from then on the caller is committed.
+    """
+
+    def __init__(
+        self,
+        reply: StreamReply,
+        chunks: Generator[StreamChunk, None, None],
+        candidate: Candidate,
+        key: keys.Secret | None,
+    ) -> None:
+        self.candidate = candidate
+        self._reply = reply
+        self._chunks = chunks
+        self._key = key
+        self._first: list[StreamChunk] = []
+
+    def fetch_first(self) -> None:
+        """Wait for the first chunk.
+
+        Raises:
+            ProviderError: What ended the stream before it.
+        """
+        for chunk in self._guarded():
+            self._first.append(chunk)
+            return
+        raise self._cut_off()
+
+    def chunks(self) -> Iterator[StreamChunk]:
+        """All chunks, the first one included; the last has a finish reason.
+
+        Raises:
+            ProviderError: The stream broke off; the caller adds the partial text.
+        """
+        for chunk in chain(self._first, self._guarded()):
+            if chunk.finish_reason is not None:
+                self._reply.finish()
+                yield chunk
+                return
+            yield chunk
+        raise self._cut_off()
+
+    def close(self) -> None:
+        """Hang up. May be called from another thread, and twice."""
+        self._reply.close()
+
+    def _guarded(self) -> Iterator[StreamChunk]:
+        try:
+            yield from self._chunks
+        except ProviderError as error:
+            self.close()
+            raise named(error, self.candidate, self._key)  # noqa: B904
+        except _SHAPE_ERRORS as error:
+            self.close()
+            failure = ProviderResponseError(
+                "the stream holds an event of unexpected shape "
+                f"({type(error).__name__}: {error})",
+                status_code=self._reply.status,
+            )
+            raise named(failure, self.candidate, self._key) from error
+
+    def _cut_off(self) -> ProviderError:
+        self.close()
+        return named(
+            ProviderResponseError(
+                "the stream ended before the reply was complete",
+                status_code=self._reply.status,
+            ),
+            self.candidate,
+            self._key,
+        )
+
+
+def open_stream(
+    sender: Sender,
+    wire: WireFormat,
+    candidate: Candidate,
+    request: LLMRequest,
+    deadline: Deadline,
+) -> OpenStream:
+    """Ask a candidate for a stream, and wait for its first chunk.
+
+    Raises as `complete`.
+    """
+    key = None
+    try:
+        key = keys.lookup(sender.endpoint)
+        reply = sender.stream(
+            wire.build_request(request, sender.endpoint), key, deadline
+        )
+        if not 200 <= reply.status < 300:
+            raise _refusal(reply.status, reply.headers, reply.read())
+    except ProviderError as error:
+        raise named(error, candidate, key)  # noqa: B904
+    frame = iter_sse if wire.framing == "sse" else iter_ndjson
+    chunks = wire.parse_stream(frame(reply.chunks()), request)
+    stream = OpenStream(reply, chunks, candidate, key)
+    stream.fetch_first()
+    return stream

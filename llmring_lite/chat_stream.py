@@ -1,0 +1,139 @@
+"""The stream that a caller holds: chunks first, the assembled response after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import Any
+
+from llmring_lite import structured
+from llmring_lite.attempt import OpenStream, named
+from llmring_lite.exceptions import ProviderError
+from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
+
+
+class ChatStream:
+    """Iterate for `StreamChunk`s; `.response` is the whole reply afterwards.
+
+    Concatenated deltas equal the response's content. Leaving early: `close()`, or use
+    it as a context manager; what arrived until then is in `.text`.
+
+    Raises while iterated:
+        ProviderError: The stream broke off. `.partial` holds the text so far; a
+            stream that has yielded text is never retried or switched.
+    """
+
+    def __init__(
+        self,
+        stream: OpenStream,
+        request: LLMRequest,
+        finish: Callable[[LLMResponse], object],
+    ) -> None:
+        """`finish` completes the response: alias, attempts, cost."""
+        self._stream = stream
+        self._request = request
+        self._finish = finish
+        self._texts: list[str] = []
+        self._response: LLMResponse | None = None
+        self._iterator = self._iterate()
+
+    def __iter__(self) -> Iterator[StreamChunk]:
+        return self._iterator
+
+    def __next__(self) -> StreamChunk:
+        return next(self._iterator)
+
+    def __enter__(self) -> ChatStream:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A forgotten stream must not hold its connection until the process ends.
+        with contextlib.suppress(AttributeError, OSError):
+            self._stream.close()
+
+    def close(self) -> None:
+        """Hang up: the provider stops writing, and the connection is given up."""
+        self._iterator.close()
+        self._stream.close()
+
+    @property
+    def text(self) -> str:
+        """The text that has arrived so far."""
+        return "".join(self._texts)
+
+    @property
+    def response(self) -> LLMResponse:
+        """The assembled reply.
+
+        Raises:
+            RuntimeError: The stream has not been read to its end.
+        """
+        if self._response is None:
+            raise RuntimeError(
+                "the response is complete only after the stream has been read to its "
+                "end; .text has what arrived so far"
+            )
+        return self._response
+
+    def _iterate(self) -> Generator[StreamChunk, None, None]:
+        ref = self._stream.candidate.ref
+        texts = self._texts
+        reasoning: list[str] = []
+        calls: list[dict[str, Any]] = []
+        try:
+            for chunk in self._stream.chunks():
+                chunk.model = ref
+                if chunk.delta:
+                    texts.append(chunk.delta)
+                if chunk.reasoning:
+                    reasoning.append(chunk.reasoning)
+                if chunk.tool_calls:
+                    calls.extend(chunk.tool_calls)
+                if chunk.finish_reason is not None:
+                    self._complete(chunk, "".join(reasoning) or None, calls or None)
+                yield chunk
+        except ProviderError as error:
+            error.partial = error.partial or self.text
+            raise
+        finally:
+            self._stream.close()
+
+    def _complete(
+        self,
+        last: StreamChunk,
+        reasoning: str | None,
+        calls: list[dict[str, Any]] | None,
+    ) -> None:
+        candidate = self._stream.candidate
+        if last.provider_data is not None:
+            last.provider_data["provider"] = candidate.endpoint.name
+        response = LLMResponse(
+            content=self.text,
+            model=candidate.ref,
+            usage=last.usage or {},
+            finish_reason=last.finish_reason,
+            tool_calls=calls,
+            reasoning=reasoning,
+            provider=candidate.endpoint.name,
+            raw=last.raw,
+            refusal=last.refusal,
+            provider_data=last.provider_data,
+        )
+        if self._request.response_format is not None:
+            try:
+                structured.apply(response, self._request.response_format)
+            except ProviderError as error:
+                raise named(error, candidate, None)  # noqa: B904
+        self._finish(response)
+        if response.usage:
+            last.usage = response.usage
+        self._response = response

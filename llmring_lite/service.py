@@ -1,0 +1,435 @@
+"""LLMRing: the composition, and the path of a call."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, TypeVar, overload
+
+from llmring_lite import attempt, keys, routing
+from llmring_lite.chat_stream import ChatStream
+from llmring_lite.deadline import (
+    DEFAULT_TIMEOUT,
+    Deadline,
+    check_timeout,
+    parse_timeout,
+)
+from llmring_lite.exceptions import (
+    AllModelsFailedError,
+    ProviderError,
+    ProviderNotFoundError,
+)
+from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path, find_lockfile
+from llmring_lite.provider import Endpoint, WireFormat, load_wire_format
+from llmring_lite.routing import Candidate, Route, Router
+from llmring_lite.schemas import (
+    INHERIT,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    as_messages,
+)
+
+T = TypeVar("T")
+Messages = str | Message | Iterable[Message | Mapping[str, Any]] | None
+
+log = logging.getLogger("llmring_lite")
+
+TIMEOUT_VARIABLE: Final = "LLMRING_PROVIDER_TIMEOUT_S"
+
+
+class LLMRing:
+    """Routes chats to models by the aliases of a lockfile.
+
+    One ring serves any number of threads, pickles (connections stay behind), and
+    survives a fork. It is a context manager; `close()` gives up its connections.
+    """
+
+    lockfile: Lockfile
+    lockfile_path: Path
+
+    def __init__(
+        self,
+        origin: str = "llmring_lite",
+        registry_url: str | None = None,
+        lockfile_path: str | os.PathLike[str] | None = None,
+        *,
+        profile: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        receipts: str | os.PathLike[str] | bool | None = None,
+        server_url: str | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        """Find and check the lockfile; nothing is sent anywhere yet.
+
+        Args:
+            origin: Names this program in receipts.
+            registry_url: Where model facts are refreshed from.
+            lockfile_path: Must exist. Default: `LLMRING_LOCKFILE_PATH` (must exist),
+                `./llmring.lock`, the one bundled with the package.
+            profile: Counts more than `LLMRING_PROFILE` and the file's default.
+            timeout: Seconds for one attempt, body included; None for no limit.
+                Default: `LLMRING_PROVIDER_TIMEOUT_S`, else 60.
+            receipts, server_url, api_key: Where calls are recorded.
+
+        Raises:
+            LockfileNotFoundError: The file asked for is not there.
+            LockfileParseError, LockfileValidationError: It can't be used.
+        """
+        self.origin = origin
+        self.registry_url = registry_url
+        self.receipts = receipts
+        self.server_url = server_url
+        self._api_key = api_key
+        self._profile = profile
+        self._timeout = check_timeout(timeout)
+        self._senders: dict[tuple[str, str], attempt.Sender] = {}
+        self._use(find_lockfile(lockfile_path))
+
+    def _use(self, path: Path) -> None:
+        self.lockfile_path = path
+        self.lockfile = Lockfile.load(path)
+        self._router = Router(self.lockfile, self._profile)
+
+    def __repr__(self) -> str:
+        return f"LLMRing(lockfile_path={str(self.lockfile_path)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Connections stay with the process that opened them.
+        return {**self.__dict__, "_senders": {}}
+
+    def __enter__(self) -> LLMRing:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections. A later call opens new ones."""
+        for sender in list(self._senders.values()):
+            sender.close()
+
+    # Chat ------------------------------------------------------------------------
+
+    @overload
+    def chat(
+        self,
+        model_or_request: str | LLMRequest,
+        messages: Messages = None,
+        *,
+        profile: str | None = None,
+        stream: Literal[False] = False,
+        **request_fields: Any,
+    ) -> LLMResponse: ...
+
+    @overload
+    def chat(
+        self,
+        model_or_request: str | LLMRequest,
+        messages: Messages = None,
+        *,
+        profile: str | None = None,
+        stream: Literal[True],
+        **request_fields: Any,
+    ) -> ChatStream: ...
+
+    def chat(
+        self,
+        model_or_request: str | LLMRequest,
+        messages: Messages = None,
+        *,
+        profile: str | None = None,
+        stream: bool = False,
+        **request_fields: Any,
+    ) -> LLMResponse | ChatStream:
+        """Ask the model that an alias stands for.
+
+        Args:
+            model_or_request: An alias, `provider:model`, or a whole LLMRequest.
+            messages: A str is one user message; else a conversation.
+            profile: For this call only.
+            stream: Return what `chat_stream` returns.
+            request_fields: Fields of LLMRequest, such as `temperature`.
+
+        Raises:
+            AliasNotFoundError: No such alias in the profile.
+            ProviderError: One candidate was tried; its own error.
+            AllModelsFailedError: Two or more were tried, and none replied.
+            InvalidRequestError: The request makes no sense for any provider.
+        """
+        request = _as_request(model_or_request, messages, stream, request_fields)
+        if request.stream:
+            return self._stream(request, profile)
+        route = self._router.route(request.model, profile)
+        response, attempts = self._in_turn(route, request, attempt.complete)
+        return self._finish(response, route, attempts)
+
+    def chat_stream(
+        self,
+        model_or_request: str | LLMRequest,
+        messages: Messages = None,
+        *,
+        profile: str | None = None,
+        **request_fields: Any,
+    ) -> ChatStream:
+        """As `chat`, but the reply is iterated as it is written.
+
+        Returns when the first chunk has arrived: until then candidates may change.
+        """
+        request = _as_request(model_or_request, messages, True, request_fields)
+        return self._stream(request, profile)
+
+    def chat_with_alias(
+        self, alias: str, messages: Messages, **kwargs: Any
+    ) -> LLMResponse | ChatStream:
+        """The same as `chat`."""
+        reply: LLMResponse | ChatStream = self.chat(alias, messages, **kwargs)
+        return reply
+
+    def _stream(self, request: LLMRequest, profile: str | None) -> ChatStream:
+        route = self._router.route(request.model, profile)
+        opened, attempts = self._in_turn(route, request, attempt.open_stream)
+        return ChatStream(
+            opened, request, lambda reply: self._finish(reply, route, attempts)
+        )
+
+    def _in_turn(
+        self,
+        route: Route,
+        request: LLMRequest,
+        call: Callable[
+            [attempt.Sender, WireFormat, Candidate, LLMRequest, Deadline], T
+        ],
+    ) -> tuple[T, list[dict[str, Any]]]:
+        """The first candidate that answers, and the record of those tried."""
+        candidates = [c for c in route.candidates if keys.has_key(c.endpoint)]
+        if not candidates:
+            raise routing.no_usable_candidate(route)
+        defaults = route.binding.parameters if route.binding is not None else {}
+        attempts: list[dict[str, Any]] = []
+        for candidate in candidates:
+            started = time.monotonic()
+            record: dict[str, Any] = {"model": candidate.ref, "error": None}
+            attempts.append(record)
+            try:
+                sender, wire = self._sender(candidate)
+                result = call(
+                    sender,
+                    wire,
+                    candidate,
+                    request.for_model(candidate.model, defaults),
+                    Deadline(self._timeout_of(request)),
+                )
+            except ProviderError as failure:
+                error = record["error"] = failure
+            else:
+                return result, attempts
+            finally:
+                record["seconds"] = time.monotonic() - started
+            if not routing.moves_on(error):
+                break
+            log.info("%s failed, trying the next candidate: %s", candidate.ref, error)
+        if len(attempts) == 1:
+            raise error
+        raise AllModelsFailedError(
+            f"no candidate of {route.name!r} answered: "
+            + "; ".join(str(record["error"]) for record in attempts),
+            attempts=attempts,
+        ) from error
+
+    def _sender(self, candidate: Candidate) -> tuple[attempt.Sender, WireFormat]:
+        """The connections to a candidate's endpoint, and its dialect."""
+        endpoint = candidate.endpoint
+        url = keys.base_url(endpoint)
+        sender = self._senders.get((endpoint.name, url))
+        if sender is None:
+            # Threads that come here together must end up with the same connections.
+            sender = self._senders.setdefault(
+                (endpoint.name, url), _new_sender(endpoint, url)
+            )
+        return sender, load_wire_format(endpoint.kind)
+
+    def _timeout_of(self, request: LLMRequest) -> float | None:
+        if request.timeout is not INHERIT:
+            return check_timeout(request.timeout)
+        if self._timeout is DEFAULT_TIMEOUT:
+            return parse_timeout(keys.read_env(TIMEOUT_VARIABLE) or "")
+        return self._timeout
+
+    def _finish(
+        self, response: LLMResponse, route: Route, attempts: list[dict[str, Any]]
+    ) -> LLMResponse:
+        response.alias = route.alias
+        response.attempts = attempts
+        return response
+
+    # Aliases ---------------------------------------------------------------------
+
+    def resolve_alias(self, alias_or_model: str, profile: str | None = None) -> str:
+        """`"provider:model"`: the first candidate whose provider has a key.
+
+        Raises:
+            AliasNotFoundError, ProviderNotFoundError: The name means nothing.
+            ProviderAuthenticationError: No candidate's provider has a key.
+        """
+        return self._router.resolve(alias_or_model, profile).ref
+
+    def resolve_candidates(
+        self, alias_or_model: str, profile: str | None = None
+    ) -> list[str]:
+        """All candidates whose provider has a key, in order. Raises as above."""
+        return [c.ref for c in self._router.usable(alias_or_model, profile)]
+
+    def has_alias(self, alias: str, profile: str | None = None) -> bool:
+        """Is it an alias of the profile? Never raises."""
+        return self._router.has_alias(alias, profile)
+
+    def require_aliases(
+        self,
+        names: Iterable[str],
+        *,
+        profile: str | None = None,
+        context: str | None = None,
+    ) -> None:
+        """Check at start-up that every alias a program needs is bound.
+
+        Raises:
+            ValueError: Names the context, every missing alias, and the lockfile.
+        """
+        self._router.require(names, profile, context)
+
+    def list_aliases(self, profile: str | None = None) -> dict[str, str]:
+        """Alias -> its first `provider:model`, in the lockfile's order."""
+        name = self._router.profile(profile)
+        bindings = self.lockfile.get_profile(name).bindings
+        return {alias: self.lockfile.flatten(alias, name)[0] for alias in bindings}
+
+    def bind_alias(
+        self,
+        alias: str,
+        models: str | Iterable[str],
+        profile: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Bind an alias, in the lockfile on disk, at once.
+
+        Args:
+            models: References in order of preference; a str may hold several,
+                separated by commas.
+            profile: Default: the profile in force.
+            options: `strategy`, `weights`, `hedge_after`, `conditions`,
+                `parameters`, `constraints`, `guardrails`. What is not given stays.
+
+        Without a lockfile of your own, `./llmring.lock` is made.
+
+        Raises:
+            LockfileValidationError: The binding is impossible; nothing is written.
+            LockfileError: The file can't be written.
+        """
+        path = self._writable_path()
+        lockfile_edit().bind(
+            path, alias, models, profile=self._router.profile(profile), **options
+        )
+        self._use(path)
+
+    def unbind_alias(self, alias: str, profile: str | None = None) -> None:
+        """Remove an alias from the lockfile on disk, at once.
+
+        Raises:
+            AliasNotFoundError: It is not bound in the profile.
+        """
+        path = self._writable_path()
+        lockfile_edit().unbind(path, alias, profile=self._router.profile(profile))
+        self._use(path)
+
+    def init_lockfile(
+        self, path: str | os.PathLike[str] | None = None, force: bool = False
+    ) -> Path:
+        """Write a lockfile with defaults for the providers whose keys are set.
+
+        The ring uses it from then on.
+
+        Raises:
+            LockfileError: It exists, and `force` is False.
+        """
+        from llmring_lite.lockfile_init import write
+
+        target = Path(path) if path is not None else self._writable_path()
+        write(target, force=force)
+        self._use(target)
+        return target
+
+    def clear_alias_cache(self) -> None:
+        """Forget resolutions and read the lockfile again."""
+        self._use(self.lockfile_path)
+
+    def _writable_path(self) -> Path:
+        """The lockfile to change: never the one inside the package."""
+        if self.lockfile_path == bundled_path():
+            return Path.cwd() / LOCKFILE_NAME
+        return self.lockfile_path
+
+    # Providers -------------------------------------------------------------------
+
+    def get_provider(self, name: str) -> Any:
+        """The provider; its `.session` is the live `requests.Session` for raw calls.
+
+        Raises:
+            ProviderNotFoundError: No provider of that name.
+        """
+        return self._sender(Candidate(self._router.endpoint(name), "", name))[0]
+
+
+def lockfile_edit() -> Any:
+    """The editor, loaded by those who write: most programs only read."""
+    from llmring_lite import lockfile_edit as module
+
+    return module
+
+
+def _new_sender(endpoint: Endpoint, url: str) -> attempt.Sender:
+    """The connections to an endpoint."""
+    if endpoint.kind == "mock":
+        from llmring_lite.provider_mock import MockProvider
+
+        return MockProvider(endpoint)
+    if not url:
+        raise ProviderNotFoundError(
+            f"no address: set {' or '.join(endpoint.base_url_env)}",
+            provider=endpoint.name,
+        )
+    # Here, not at the top: it loads `requests`, nine tenths of a start-up, which a
+    # program that only resolves aliases never needs.
+    from llmring_lite.transport import Provider
+
+    try:
+        return Provider(replace(endpoint, base_url=url))
+    except ValueError as error:
+        raise ProviderNotFoundError(str(error), provider=endpoint.name) from None
+
+
+def _as_request(
+    model_or_request: str | LLMRequest,
+    messages: Messages,
+    stream: bool,
+    fields: dict[str, Any],
+) -> LLMRequest:
+    if not isinstance(model_or_request, LLMRequest):
+        return LLMRequest(
+            model_or_request, as_messages(messages), stream=stream, **fields
+        )
+    if messages is not None:
+        fields["messages"] = as_messages(messages)
+    if stream:
+        fields["stream"] = True
+    return replace(model_or_request, **fields) if fields else model_or_request
