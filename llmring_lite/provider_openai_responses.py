@@ -1,0 +1,205 @@
+"""OpenAI's Responses API, which Azure, xAI, DeepSeek and OpenRouter speak as well.
+
+https://platform.openai.com/docs/api-reference/responses
+https://platform.openai.com/docs/api-reference/responses-streaming
+
+The server keeps nothing: `store` is false and reasoning comes encrypted, so that
+`response.message` is all that the next turn needs, also for organisations without
+data retention, after the 30 days that stored replies last, and on servers that
+store nothing. `extra_params={"store": True}` or `"previous_response_id"` ask for
+the other way.
+
+Summaries of OpenAI's reasoning come on demand, `extra_params={"reasoning":
+{"summary": "auto"}}`, because organisations have to be verified for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmring_lite.exceptions import InvalidRequestError
+from llmring_lite.provider import (
+    JSON,
+    Endpoint,
+    HTTPRequest,
+    WireFormat,
+    extra_body,
+    without_unsupported,
+)
+from llmring_lite.provider_openai_responses_input import input_items
+from llmring_lite.provider_openai_responses_reply import parse_response, parse_stream
+from llmring_lite.schemas import LLMRequest
+from llmring_lite.structured import is_json, response_schema, strict_schema
+
+_UNSUPPORTED: Final[Mapping[str, str]] = {
+    "stop": "the Responses API has no stop sequences",
+    "seed": "the Responses API has no seed",
+}
+
+# Our field -> the API's, where the value is the same.
+_SAME: Final[Mapping[str, str]] = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "parallel_tool_calls": "parallel_tool_calls",
+}
+
+# Parameters by which a caller puts the state of the conversation on the server.
+_STATEFUL: Final = frozenset({"previous_response_id", "conversation", "background"})
+
+_TOOL_CHOICES: Final = frozenset({"auto", "none", "required"})
+
+# The largest budget, in tokens, that each effort stands for:
+# https://ai.google.dev/gemini-api/docs/openai#thinking
+_EFFORT_BUDGETS: Final = ((0, "none"), (1024, "low"), (8192, "medium"))
+
+_REASONING_MODELS: Final = ("gpt-5", "gpt-6", "o1", "o3", "o4", "codex-", "grok-4")
+_NOT_REASONING: Final = ("gpt-5-chat", "non-reasoning")
+
+
+def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
+    """The request to `/responses`.
+
+    Raises:
+        UnsupportedParameterError: `stop`, `seed`, a participant's name, audio.
+        InvalidRequestError: A message, tool or tool choice makes no sense.
+    """
+    request = without_unsupported(request, endpoint, _UNSUPPORTED)
+    extra = extra_body(request)
+    body: JSON = {"model": request.model, "input": input_items(request, endpoint)}
+    if not _STATEFUL & extra.keys():
+        body["store"] = False
+    if request.stream:
+        body["stream"] = True
+    for field, name in _SAME.items():
+        value = getattr(request, field)
+        if value is not None:
+            body[name] = value
+    effort = _effort(request)
+    if _reasons(request.model, effort):
+        # Other models refuse it: "Encrypted content is not supported".
+        body["include"] = ["reasoning.encrypted_content"]
+    if effort is not None:
+        body["reasoning"] = {"effort": effort}
+    if request.max_tokens is not None:
+        # The API's limit includes the reasoning; ours leaves room for the budget.
+        body["max_output_tokens"] = request.max_tokens + (request.reasoning_tokens or 0)
+    text_format = _text_format(request.response_format)
+    if text_format is not None:
+        body["text"] = {"format": text_format}
+    if request.tools:
+        body["tools"] = [_tool(tool, i) for i, tool in enumerate(request.tools)]
+    if request.tool_choice is not None:
+        body["tool_choice"] = _tool_choice(request.tool_choice)
+    cache_key = _cache_key(request.cache)
+    if cache_key is not None:
+        body["prompt_cache_key"] = cache_key
+    return HTTPRequest(url=_url(endpoint), body=_merged(body, extra))
+
+
+def _url(endpoint: Endpoint) -> str:
+    base, version = endpoint.base_url, endpoint.api_version
+    if version is None:
+        return f"{base}/responses"
+    # Azure: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    if base.endswith("/openai/v1"):
+        # The versionless API knows the dated versions no more.
+        dated = version[:1].isdigit()
+        return f"{base}/responses" + ("" if dated else f"?api-version={version}")
+    if not base.endswith("/openai"):
+        base += "/openai"
+    return f"{base}/responses?api-version={version}"
+
+
+def _merged(body: JSON, extra: JSON) -> JSON:
+    """`extra` over `body`; `reasoning` and `text` key by key.
+
+    Both hold options that a caller may add to ours (`summary`, `verbosity`).
+    """
+    merged = {**body, **extra}
+    for name in ("reasoning", "text"):
+        ours, theirs = body.get(name), extra.get(name)
+        if ours and isinstance(theirs, dict):
+            merged[name] = {**ours, **theirs}
+    return merged
+
+
+def _effort(request: LLMRequest) -> str | None:
+    if request.reasoning_effort is not None or request.reasoning_tokens is None:
+        return request.reasoning_effort
+    for budget, effort in _EFFORT_BUDGETS:
+        if request.reasoning_tokens <= budget:
+            return effort
+    return "high"
+
+
+def _reasons(model: str, effort: str | None) -> bool:
+    """Whether the model thinks; a request for effort says so for unknown names."""
+    name = model.rpartition("/")[2].lower()
+    if any(word in name for word in _NOT_REASONING):
+        return False
+    return name.startswith(_REASONING_MODELS) or effort not in (None, "none")
+
+
+def _text_format(response_format: Mapping[str, Any] | None) -> JSON | None:
+    schema = response_schema(response_format)
+    if schema is None:
+        return {"type": "json_object"} if is_json(response_format) else None
+    text_format = {
+        "type": "json_schema",
+        "name": schema.name,
+        "schema": strict_schema(schema.schema) if schema.strict else schema.schema,
+        "strict": schema.strict,
+    }
+    if schema.description is not None:
+        text_format["description"] = schema.description
+    return text_format
+
+
+def _tool(tool: Mapping[str, Any], index: int) -> JSON:
+    """A function tool flattened; the API's own tools pass as they are."""
+    function = tool.get("function")
+    if function is None:
+        return dict(tool)
+    if "name" not in function:
+        raise InvalidRequestError(f"tools[{index}].function has no name")
+    flat = {"type": "function", **function}
+    if flat.get("parameters") is None:
+        flat["parameters"] = {
+            "type": "object",
+            "properties": {},
+            "required": [],
+            "additionalProperties": False,
+        }
+    # Chat Completions takes a missing `strict` for false, this API for true.
+    flat["strict"] = bool(flat.get("strict"))
+    return flat
+
+
+def _tool_choice(choice: Any) -> Any:
+    if isinstance(choice, Mapping):
+        if isinstance(choice.get("function"), Mapping):
+            return {"type": "function", "name": choice["function"]["name"]}
+        return dict(choice)
+    if choice not in _TOOL_CHOICES:
+        raise InvalidRequestError(
+            f"unknown tool_choice {choice!r}; known are "
+            + ", ".join(sorted(_TOOL_CHOICES))
+            + ' and {"type": "function", "function": {"name": ...}}'
+        )
+    return choice
+
+
+def _cache_key(cache: Any) -> str | None:
+    """The caller's cache key; caching itself happens without being asked for."""
+    if isinstance(cache, Mapping):
+        cache = cache.get("key")
+    return cache if isinstance(cache, str) else None
+
+
+WIRE: Final = WireFormat(
+    framing="sse",
+    build_request=build_request,
+    parse_response=parse_response,
+    parse_stream=parse_stream,
+)

@@ -1,0 +1,296 @@
+"""Messages -> the `input` items of OpenAI's Responses API, and what a reply must
+carry so that it can become input again.
+
+    input_items(request, endpoint) -> items
+    carried(output, stored=...)    -> what belongs into `LLMResponse.provider_data`
+
+System and developer messages stay items at their place: `instructions` holds only
+one text, which is put first, and xAI refuses it.
+
+A reply is replayed from two sources. Its text and its calls come from the message
+itself; everything else (reasoning, items of server tools, ids, phases, namespaces)
+comes from `provider_data`, where text parts leave only their length behind. So a
+message that was changed on the way stays as changed, and nothing is kept twice.
+
+https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
+https://platform.openai.com/docs/guides/reasoning#keeping-reasoning-items-in-context
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
+from llmring_lite.provider import JSON, Endpoint, own_data
+from llmring_lite.schemas import LLMRequest, Message
+
+_CALL_ID_LIMIT: Final = 64
+_CALL_FIELDS: Final = frozenset({"call_id", "name", "arguments"})
+
+
+def input_items(request: LLMRequest, endpoint: Endpoint) -> list[JSON]:
+    """The conversation as input items.
+
+    Raises:
+        UnsupportedParameterError: A message holds something the API can't take.
+        InvalidRequestError: A message, part or tool call makes no sense.
+    """
+    items: list[JSON] = []
+    droppable = request.extra_params.get("drop_unsupported")
+    for index, message in enumerate(request.messages):
+        where = f"messages[{index}]"
+        if message.name is not None and message.role != "tool" and not droppable:
+            raise _unsupported(
+                f"{where}.name", "the Responses API has no participant names"
+            )
+        if message.role == "tool":
+            items.append(_tool_result(message, where))
+        elif message.role == "assistant":
+            items += _assistant_items(message, endpoint, where)
+        else:
+            content = _input_content(message.content, f"{where}.content")
+            items.append({"role": message.role, "content": content})
+    return items
+
+
+def _tool_result(message: Message, where: str) -> JSON:
+    if not message.tool_call_id:
+        raise InvalidRequestError(
+            f"{where} is the result of a tool but has no tool_call_id"
+        )
+    content = message.content
+    if isinstance(content, list) and all(p.get("type") == "text" for p in content):
+        # Lists came later than text and only to some servers.
+        output: Any = "".join(part["text"] for part in content)
+    else:
+        output = _input_content(content, f"{where}.content")
+    return {
+        "type": "function_call_output",
+        "call_id": _call_id(message.tool_call_id),
+        "output": output,
+    }
+
+
+# Parts of user, system and tool messages ------------------------------------------
+
+
+def _input_content(content: Any, where: str) -> Any:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return [
+        _input_part(part, f"{where}[{index}]") for index, part in enumerate(content)
+    ]
+
+
+def _input_part(part: Mapping[str, Any], where: str) -> JSON:
+    kind = part.get("type")
+    if kind == "input_audio":
+        raise _unsupported(f"{where} (input_audio)", "the Responses API takes no audio")
+    build = _PARTS.get(kind or "")
+    if build is None:
+        raise InvalidRequestError(
+            f"{where} has the unknown part type {kind!r}; known are "
+            + ", ".join(sorted((*_PARTS, "input_audio")))
+        )
+    try:
+        return build(part)
+    except (KeyError, TypeError) as missing:
+        raise InvalidRequestError(f"{where} ({kind}) lacks {missing}") from missing
+
+
+def _text(part: Mapping[str, Any]) -> JSON:
+    return {"type": "input_text", "text": part["text"]}
+
+
+def _image(part: Mapping[str, Any]) -> JSON:
+    image = part["image_url"]
+    item = {"type": "input_image", "image_url": image["url"]}
+    if image.get("detail") is not None:
+        item["detail"] = image["detail"]
+    return item
+
+
+def _file(part: Mapping[str, Any]) -> JSON:
+    file = part["file"]
+    if file.get("file_id"):
+        return {"type": "input_file", "file_id": file["file_id"]}
+    data = file["file_data"]
+    if data.startswith(("https://", "http://")):
+        return {"type": "input_file", "file_url": data}
+    # The API refuses inline data without a name.
+    name = file.get("filename") or "document.pdf"
+    return {"type": "input_file", "filename": name, "file_data": data}
+
+
+_PARTS: Final[Mapping[str, Callable[[Mapping[str, Any]], JSON]]] = {
+    "text": _text,
+    "image_url": _image,
+    "file": _file,
+}
+
+
+# Assistant turns ------------------------------------------------------------------
+
+
+def _assistant_items(message: Message, endpoint: Endpoint, where: str) -> list[JSON]:
+    text = _assistant_text(message.content, where)
+    calls = [
+        _call_item(call, f"{where}.tool_calls[{index}]")
+        for index, call in enumerate(message.tool_calls or ())
+    ]
+    data = own_data(message, endpoint) or {}
+    if data.get("output"):
+        items = _refilled(data["output"], text, calls)
+        if items is not None:
+            return items
+    if text or not calls:
+        return [{"role": "assistant", "content": text}, *calls]
+    return calls
+
+
+def _assistant_text(content: Any, where: str) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = []
+    for index, part in enumerate(content):
+        kind = part.get("type")
+        if kind != "text":
+            raise _unsupported(
+                f"{where}.content[{index}] ({kind})",
+                "an assistant turn takes text only",
+            )
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def _call_item(call: Mapping[str, Any], where: str) -> JSON:
+    try:
+        function = call["function"]
+        return {
+            "type": "function_call",
+            "call_id": _call_id(call["id"]),
+            "name": function["name"],
+            "arguments": function.get("arguments") or "{}",
+        }
+    except (KeyError, TypeError) as missing:
+        raise InvalidRequestError(f"{where} lacks {missing}") from missing
+
+
+def _call_id(id_: str) -> str:
+    """The id, or a stable stand-in for one that is too long.
+
+    Other providers' ids may have any length; call and result get the same one.
+    """
+    if len(id_) <= _CALL_ID_LIMIT:
+        return id_
+    return "call_" + hashlib.sha256(id_.encode()).hexdigest()[:40]
+
+
+def _unsupported(parameter: str, reason: str) -> UnsupportedParameterError:
+    return UnsupportedParameterError(
+        f"{parameter} can't be used: {reason}", parameter=parameter
+    )
+
+
+# What a reply carries to the next turn --------------------------------------------
+
+
+def carried(output: Iterable[JSON], *, stored: bool) -> JSON | None:
+    """What the next turn needs of a reply's items beyond its text and calls.
+
+    Args:
+        output: The items of a reply, whole or as `without_text` leaves them.
+        stored: Whether the provider keeps the items, so that an id says it all.
+
+    None if text and calls are enough.
+    """
+    frames, needed, lost = [], False, False
+    for item in output:
+        kind = item["type"]
+        if kind == "message":
+            frames.append(_message_frame(item))
+            needed |= bool(item.get("phase")) or "refusal" in {
+                part["type"] for part in item["content"]
+            }
+        elif kind == "function_call":
+            frames.append({k: v for k, v in item.items() if k not in _CALL_FIELDS})
+            needed |= bool(item.get("namespace"))
+        elif kind == "reasoning" and not _is_whole(item) and not stored:
+            lost = True
+        else:
+            frames.append(item)
+            needed = True
+    if not needed:
+        return None
+    if lost:
+        # An id without the reasoning item that went before it is refused.
+        frames = [
+            {k: v for k, v in f.items() if k != "id"}
+            if f["type"] in ("message", "function_call")
+            else f
+            for f in frames
+        ]
+    return {"output": frames}
+
+
+def _is_whole(reasoning: JSON) -> bool:
+    """Whether a reasoning item means something to a server that didn't keep it."""
+    return bool(reasoning.get("encrypted_content") or reasoning.get("content"))
+
+
+def without_text(item: JSON) -> JSON:
+    """An output item in which text parts have their length instead of the text."""
+    if item["type"] != "message":
+        return item
+    parts = [
+        {**{k: v for k, v in part.items() if k != "text"}, "chars": _chars(part)}
+        if part["type"] == "output_text"
+        else part
+        for part in item["content"]
+    ]
+    return {**item, "content": parts}
+
+
+def _message_frame(item: JSON) -> JSON:
+    parts = [
+        {"type": "output_text", "chars": _chars(part)}
+        if part["type"] == "output_text"
+        else part
+        for part in item["content"]
+    ]
+    return {**item, "content": parts}
+
+
+def _chars(part: JSON) -> int:
+    return part["chars"] if "chars" in part else len(part["text"])
+
+
+def _refilled(frames: list[JSON], text: str, calls: list[JSON]) -> list[JSON] | None:
+    """The items of a reply with text and calls put back in.
+
+    None if these no longer fit, because the message was edited.
+    """
+    items, position, waiting = [], 0, iter(calls)
+    for frame in frames:
+        if frame["type"] == "message":
+            parts = []
+            for part in frame["content"]:
+                if "chars" in part:
+                    end = position + part["chars"]
+                    part = {"type": "output_text", "text": text[position:end]}
+                    position = end
+                parts.append(part)
+            items.append({**frame, "content": parts})
+        elif frame["type"] == "function_call":
+            call = next(waiting, None)
+            if call is None:
+                return None
+            items.append({**frame, **call})
+        else:
+            items.append(frame)
+    fits = position == len(text) and next(waiting, None) is None
+    return items if fits else None

@@ -1,0 +1,281 @@
+"""Replies and streams of OpenAI's Responses API.
+
+https://platform.openai.com/docs/api-reference/responses/object
+https://platform.openai.com/docs/api-reference/responses-streaming
+
+Text, refusals, reasoning and function calls are read; items of other kinds (server
+tools, custom tools) and annotations are in `raw`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from llmring_lite.exceptions import ProviderResponseError
+from llmring_lite.provider import JSON, StreamEvent, make_usage
+from llmring_lite.provider_errors import parse_error
+from llmring_lite.provider_openai_responses_input import carried, without_text
+from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
+
+# `incomplete_details.reason`; any other one cut the reply off, too.
+_INCOMPLETE: Final[Mapping[str | None, str]] = {
+    "max_output_tokens": "length",
+    "content_filter": "content_filter",
+}
+
+_TEXT_FIELD: Final[Mapping[str, str]] = {"output_text": "text", "refusal": "refusal"}
+
+
+def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
+    """A reply's text, calls, reasoning and usage.
+
+    Raises:
+        ProviderError: The body holds an error, or a response that isn't finished.
+    """
+    output = body["output"] if not body.get("error") else []
+    finish_reason = _finish_reason(body, output)
+    return LLMResponse(
+        content=_texts(output, "output_text"),
+        model=body.get("model") or "",
+        usage=_usage(body.get("usage")),
+        finish_reason=finish_reason,
+        tool_calls=[_call(item) for item in output if _is_call(item)] or None,
+        reasoning=_reasoning(output) or None,
+        raw=body,
+        refusal=_texts(output, "refusal") or None,
+        provider_data=carried(output, stored=body.get("store") is True),
+    )
+
+
+def _finish_reason(response: JSON, output: Iterable[JSON]) -> str:
+    status = response.get("status") or "completed"
+    if response.get("error") or status == "failed":
+        raise parse_error({"error": response.get("error") or "the response failed"})
+    if status == "incomplete":
+        details = response.get("incomplete_details") or {}
+        return _INCOMPLETE.get(details.get("reason"), "length")
+    if status != "completed":
+        raise ProviderResponseError(f"the response is {status}, not completed")
+    return "tool_calls" if any(map(_is_call, output)) else "stop"
+
+
+def _is_call(item: JSON) -> bool:
+    return bool(item["type"] == "function_call")
+
+
+def _call(item: JSON) -> JSON:
+    arguments = item.get("arguments")
+    if isinstance(arguments, (dict, list)):
+        arguments = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
+    if not arguments or arguments == "null":
+        arguments = "{}"
+    return {
+        "id": item.get("call_id") or item["id"],
+        "type": "function",
+        "function": {"name": item["name"], "arguments": arguments},
+    }
+
+
+def _texts(output: Iterable[JSON], part_type: str) -> str:
+    return "".join(
+        part[_TEXT_FIELD[part_type]]
+        for item in output
+        if item["type"] == "message"
+        for part in item["content"]
+        if part["type"] == part_type
+    )
+
+
+def _reasoning(output: Iterable[JSON]) -> str:
+    """Summaries, and the reasoning itself from servers that show it."""
+    return "".join(
+        part["text"]
+        for item in output
+        if item["type"] == "reasoning"
+        for part in (*(item.get("summary") or ()), *(item.get("content") or ()))
+    )
+
+
+def _usage(sent: JSON | None) -> dict[str, Any]:
+    if not sent:
+        return {}
+    inputs, outputs = sent.get("input_tokens"), sent.get("output_tokens")
+    details = sent.get("input_tokens_details") or {}
+    read, write = details.get("cached_tokens"), details.get("cache_write_tokens")
+    reasoning = (sent.get("output_tokens_details") or {}).get("reasoning_tokens")
+    # OpenAI's input_tokens include what was read from and written to the cache, its
+    # output_tokens the reasoning. Where the parts exceed the whole, they are beside.
+    cached = (read or 0) + (write or 0)
+    fresh = inputs if inputs is None or cached > inputs else inputs - cached
+    if outputs is not None and reasoning and not _beside(sent, reasoning):
+        outputs -= reasoning
+    return make_usage(
+        fresh=fresh,
+        cache_read=read,
+        cache_write=write,
+        output=outputs,
+        reasoning=reasoning,
+    )
+
+
+def _beside(sent: JSON, reasoning: int) -> bool:
+    """Whether a server counts reasoning beside output_tokens; its total tells."""
+    inputs, outputs = sent.get("input_tokens") or 0, sent["output_tokens"]
+    return bool(
+        reasoning > outputs or sent.get("total_tokens") == inputs + outputs + reasoning
+    )
+
+
+# Stream ---------------------------------------------------------------------------
+
+
+def parse_stream(
+    events: Iterable[StreamEvent], request: LLMRequest
+) -> Generator[StreamChunk, None, None]:
+    """Chunks of a streamed reply; only a terminal event makes the last one.
+
+    Raises:
+        ProviderError: An error event, or a response that failed.
+    """
+    state = _StreamState()
+    for event in events:
+        if event.data == "[DONE]":
+            continue
+        data = json.loads(event.data)
+        kind = data.get("type") or event.event
+        if kind == "response.output_text.delta":
+            delta = data["delta"]
+            if delta:
+                state.chars += len(delta)
+                yield StreamChunk(delta)
+        elif kind in _EVENTS:
+            yield from _EVENTS[kind](state, data)
+        elif kind in _TERMINAL:
+            yield from state.end(data["response"])
+            return
+        elif kind == "error" or data.get("error"):
+            raise parse_error(data)
+
+
+class _StreamState:
+    """What the events of one stream have told so far."""
+
+    __slots__ = (
+        "chars",
+        "complete",
+        "items",
+        "open_calls",
+        "reasoned",
+        "reasoning_deltas",
+        "refusal",
+        "told",
+    )
+
+    def __init__(self) -> None:
+        self.chars = 0  # characters of text handed out
+        self.complete = 0  # characters of text in finished messages
+        self.reasoned = False  # reasoning was handed out
+        self.reasoning_deltas = False  # it comes as deltas
+        self.told: set[str] = set()  # ids of the calls handed out
+        self.refusal: list[str] = []
+        self.items: list[JSON] = []  # finished ones, without their text
+        self.open_calls: dict[Any, JSON] = {}  # by output_index
+
+    def reasoning_delta(self, data: JSON) -> Iterator[StreamChunk]:
+        if data["delta"]:
+            self.reasoned = self.reasoning_deltas = True
+            yield StreamChunk(reasoning=data["delta"])
+
+    def refusal_delta(self, data: JSON) -> Iterable[StreamChunk]:
+        self.refusal.append(data["delta"])
+        return ()
+
+    def item_added(self, data: JSON) -> Iterable[StreamChunk]:
+        if _is_call(data["item"]):
+            self.open_calls[data.get("output_index")] = {
+                **data["item"],
+                "arguments": [data["item"].get("arguments") or ""],
+            }
+        return ()
+
+    def arguments_delta(self, data: JSON) -> Iterable[StreamChunk]:
+        call = self.open_calls.get(data.get("output_index"))
+        if call is not None:
+            call["arguments"].append(data["delta"])
+        return ()
+
+    def arguments_done(self, data: JSON) -> Iterable[StreamChunk]:
+        call = self.open_calls.get(data.get("output_index"))
+        if call is not None:
+            call["arguments"] = [data["arguments"]]
+        return ()
+
+    def item_done(self, data: JSON) -> Iterator[StreamChunk]:
+        item = data["item"]
+        self.items.append(without_text(item))
+        if _is_call(item):
+            self.open_calls.pop(data.get("output_index"), None)
+            yield self._tell(item)
+        elif item["type"] == "message":
+            text = _texts([item], "output_text")
+            self.complete += len(text)
+            if self.complete > self.chars:  # A server that sends whole messages.
+                yield StreamChunk(text[self.chars - self.complete :])
+                self.chars = self.complete
+        elif item["type"] == "reasoning" and not self.reasoning_deltas:
+            reasoning = _reasoning([item])
+            if reasoning:
+                self.reasoned = True
+                yield StreamChunk(reasoning=reasoning)
+
+    def end(self, response: JSON) -> Iterator[StreamChunk]:
+        """What no event has told yet, and the last chunk."""
+        output = response.get("output") or []
+        finish_reason = _finish_reason(response, output)
+        text = _texts(output, "output_text")[self.chars :]
+        if text:
+            yield StreamChunk(text)
+        reasoning = "" if self.reasoned else _reasoning(output)
+        if reasoning:
+            yield StreamChunk(reasoning=reasoning)
+        for item in (*filter(_is_call, output), *self._unfinished()):
+            if _call(item)["id"] not in self.told:
+                yield self._tell(item)
+        if finish_reason == "stop" and self.told:
+            finish_reason = "tool_calls"
+        # A server may leave the items out here; then the events before had them.
+        items = [without_text(item) for item in output] or self.items
+        yield StreamChunk(
+            model=response.get("model") or "",
+            finish_reason=finish_reason,
+            usage=_usage(response.get("usage")),
+            refusal=_texts(items, "refusal") or "".join(self.refusal) or None,
+            raw={**response, "output": items},
+            provider_data=carried(items, stored=response.get("store") is True),
+        )
+
+    def _tell(self, item: JSON) -> StreamChunk:
+        call = _call(item)
+        self.told.add(call["id"])
+        return StreamChunk(tool_calls=[call])
+
+    def _unfinished(self) -> Iterator[JSON]:
+        for item in self.open_calls.values():
+            yield {**item, "arguments": "".join(item["arguments"])}
+
+
+_EVENTS: Final[Mapping[str, Callable[[_StreamState, JSON], Iterable[StreamChunk]]]] = {
+    "response.reasoning_summary_text.delta": _StreamState.reasoning_delta,
+    "response.reasoning_text.delta": _StreamState.reasoning_delta,
+    "response.refusal.delta": _StreamState.refusal_delta,
+    "response.output_item.added": _StreamState.item_added,
+    "response.function_call_arguments.delta": _StreamState.arguments_delta,
+    "response.function_call_arguments.done": _StreamState.arguments_done,
+    "response.output_item.done": _StreamState.item_done,
+}
+
+_TERMINAL: Final = frozenset(
+    {"response.completed", "response.incomplete", "response.failed"}
+)
