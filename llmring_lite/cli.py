@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final, TypeAlias
 
+from llmring_lite.cli_options import UsageError
 from llmring_lite.cli_output import PROGRAM, complain, note, prepare_streams, say
 from llmring_lite.exceptions import (
     InvalidRequestError,
@@ -83,6 +84,9 @@ def _guarded(argv: list[str]) -> int:
         # The terminal has echoed ^C without a line end.
         note("")
         return INTERRUPTED
+    except UsageError as error:
+        complain(str(error))
+        return USAGE
     except LLMRingError as error:
         complain(str(error))
         _show_traceback()
@@ -204,10 +208,16 @@ def _group(name: str) -> list[str]:
 def _overview(group: str = "") -> str:
     names = _group(group) if group else list(COMMANDS)
     width = max(map(len, names))
-    shown = f"{PROGRAM} {group}" if group else PROGRAM
+    usage = (
+        [f"usage: {PROGRAM} {group} COMMAND ..."]
+        if group
+        else [
+            f"usage: {PROGRAM} [--lockfile FILE] [--profile NAME] COMMAND ...",
+            f"       {PROGRAM} --version",
+        ]
+    )
     lines = [
-        f"usage: {shown} [--lockfile FILE] [--profile NAME] COMMAND ...",
-        *([] if group else [f"       {PROGRAM} --version"]),
+        *usage,
         "",
         "Alias-first LLM routing: llmring.lock says which model serves which task.",
         "",

@@ -5,22 +5,22 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 
-def add_lockfile_options(parser: ArgumentParser) -> None:
-    """`--lockfile` and `--profile`, for a command that reads a lockfile."""
-    add_lockfile_option(parser, "--lockfile")
+class UsageError(Exception):
+    """The command line asks for something that makes no sense: exit code 2."""
+
+
+def add_lockfile_options(parser: ArgumentParser, *names: str) -> None:
+    """`--lockfile` (and other `names` for it) and `--profile`."""
+    parser.add_argument(
+        *(names or ("--lockfile",)),
+        dest="lockfile",
+        metavar="FILE",
+        help="lockfile (default: LLMRING_LOCKFILE_PATH, else ./llmring.lock)",
+    )
     parser.add_argument(
         "--profile",
         metavar="NAME",
         help="profile (default: LLMRING_PROFILE, else the lockfile's default_profile)",
-    )
-
-
-def add_lockfile_option(parser: ArgumentParser, *names: str) -> None:
-    parser.add_argument(
-        *names,
-        dest="lockfile",
-        metavar="FILE",
-        help="lockfile (default: LLMRING_LOCKFILE_PATH, else ./llmring.lock)",
     )
 
 

@@ -78,8 +78,13 @@ def say_json(value: Any) -> None:
     """The result as JSON. Every other encoding than UTF-8 gets pure ASCII."""
     import json  # 2 ms that only --json pays
 
-    wide = str(getattr(sys.stdout, "encoding", "")).lower().replace("-", "") == "utf8"
-    say(json.dumps(value, indent=2, ensure_ascii=not wide, default=str))
+    say(json.dumps(value, indent=2, ensure_ascii=not wants_utf8(), default=str))
+
+
+def wants_utf8() -> bool:
+    """True if stdout takes any character as it is."""
+    encoding = str(getattr(sys.stdout, "encoding", ""))
+    return encoding.lower().replace("-", "") == "utf8"
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
@@ -108,5 +113,6 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 fallback`, `2 fallbacks`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """`1 alias`, `2 aliases`."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
