@@ -69,6 +69,11 @@ class Exchange:
                 sock.shutdown(socket.SHUT_RDWR)
 
     @property
+    def attached(self) -> bool:
+        """The request has been sent, and its answer is being waited for."""
+        return self._sock is not None
+
+    @property
     def cancelled(self) -> bool:
         return self._cancelled
 
@@ -179,15 +184,15 @@ class _TimedConnection(HTTPConnection):
         super().connect()
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        exchange = _current.exchange
-        exchange.reused = self._served
-        self._served = True
+        _current.exchange.reused = self._served
         super().putrequest(*args, **kwargs)
 
     def getresponse(self) -> Any:
         if self.sock is not None:
             _current.exchange.attach(self.sock)
-        return super().getresponse()
+        response = super().getresponse()
+        self._served = True
+        return response
 
 
 class _TimedHTTPSConnection(_TimedConnection, HTTPSConnection):

@@ -1,0 +1,64 @@
+"""What every test stands on: no network but loopback, no keys, no user's files."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from llmring_lite.provider import BUILTIN
+
+_connect = socket.socket.connect
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, base URL, proxy or setting of whoever runs the tests."""
+    names = {name for row in BUILTIN.values() for name in row.api_key_env}
+    names |= {name for row in BUILTIN.values() for name in row.base_url_env}
+    names |= {name for name in os.environ if name.startswith("LLMRING_")}
+    names |= {name for name in os.environ if name.lower().endswith("_proxy")}
+    names |= {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "NO_COLOR"}
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to anywhere else fails the test instead of leaving the machine."""
+
+    def connect(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else address
+        local = isinstance(host, str) and (host.startswith("127.") or host == "::1")
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not local:
+            raise AssertionError(f"a test tried to connect to {address!r}")
+        _connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+class Clock:
+    """A clock that is turned by hand; sleeping turns it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
