@@ -1,0 +1,304 @@
+"""Chat Completions, receiving: whole replies, and their token counts.
+
+Reads what OpenAI sends (https://platform.openai.com/docs/api-reference/chat/object)
+and the habits of the servers that imitate it: reasoning under several names, content
+as a list of chunks or missing, arguments as an object, `stop` beside tool calls,
+errors in a 200.
+
+What the same provider needs back in the next turn is left in `provider_data`, under
+the name of the message's field: `reasoning_content`, `reasoning`,
+`reasoning_details`, `thinking` (chunks of the content), `refusal`, `extra_content`,
+`tool_calls` that are not of type `function`, and `call_extras`: fields beside the
+function of a call, by the call's id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from llmring_lite.exceptions import (
+    ProviderError,
+    ProviderOverloadedError,
+    ProviderResponseError,
+)
+from llmring_lite.provider import JSON, make_usage
+from llmring_lite.provider_errors import parse_error
+from llmring_lite.schemas import LLMRequest, LLMResponse
+
+_FINISH: Final[Mapping[str, str]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "function_call": "tool_calls",  # OpenAI's `functions`, before `tools`
+    "max_tokens": "length",  # OpenAI's `finish_details`; gateways to Claude, Gemini
+    "model_length": "length",  # Mistral: the context window is full
+    "model_context_window_exceeded": "length",  # Z.AI
+    "tool_use": "tool_calls",  # gateways to Claude
+    "refusal": "content_filter",  # gateways to Claude
+    "sensitive": "content_filter",  # Z.AI
+    "safety": "content_filter",  # gateways to Gemini, also the next two
+    "recitation": "content_filter",
+    "prohibited_content": "content_filter",
+}
+"""Lower-case words; any other word says that the reply is complete."""
+
+_BROKEN_OFF: Final[Mapping[str, type[ProviderError]]] = {
+    # https://api-docs.deepseek.com/api/create-chat-completion
+    "insufficient_system_resource": ProviderOverloadedError,
+    "error": ProviderResponseError,  # Mistral, OpenRouter
+    "network_error": ProviderResponseError,  # Z.AI
+    "abort": ProviderResponseError,  # vLLM, SGLang
+}
+"""Words with which a server says that its reply is no complete one."""
+
+REASONING_TEXT: Final = ("reasoning_content", "reasoning")
+"""Names of the same thing: DeepSeek's (xAI, Z.AI, llama.cpp) and OpenRouter's
+(Groq, Cerebras, Ollama, vLLM)."""
+
+# `extra_content` is where Google's compatible endpoint puts thought signatures:
+# https://ai.google.dev/gemini-api/docs/thought-signatures
+SENT_BACK: Final = ("refusal", "extra_content")
+
+
+def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
+    """A reply from the body of a 2xx answer; see `provider` for the contract.
+
+    Raises:
+        ProviderError: The body holds an error, or says that the reply broke off.
+    """
+    check_no_error("", body)
+    choice = body["choices"][0]
+    word = choice.get("finish_reason") or _finish_details(choice)
+    # Azure leaves the message out where its filter took all of it.
+    message = (
+        choice.get("message") or {} if word == "content_filter" else choice["message"]
+    )
+    text, thinking, chunks = split_content(message.get("content"))
+    audio = message.get("audio") or {}
+    text = text or audio.get("transcript") or ""
+    check_not_broken_off(word, choice, text)
+    calls, kept = split_tool_calls(message, body, request)
+    reasoning, fields = split_reasoning(message)
+    kept |= fields
+    if chunks:
+        kept["thinking"] = chunks
+    return LLMResponse(
+        text,
+        body.get("model") or "",
+        usage=parse_usage(body.get("usage")),
+        finish_reason=finish_reason(word, bool(calls)),
+        tool_calls=calls or None,
+        reasoning=reasoning or thinking or None,
+        raw=body,
+        refusal=message.get("refusal") or None,
+        provider_data=kept or None,
+    )
+
+
+def check_no_error(event: str, payload: Any) -> None:
+    """Raise what a 2xx answer or an event of its stream reports as an error.
+
+    OpenAI and most others send `error`; FastAPI servers `detail`; vLLM and Mistral
+    an object of the kind "error" without a wrapper.
+    """
+    if not isinstance(payload, dict) or payload.get("error") or event == "error":
+        raise parse_error(payload)
+    if "choices" not in payload and (
+        payload.get("object") == "error" or "detail" in payload or "message" in payload
+    ):
+        raise parse_error(payload)
+
+
+def check_not_broken_off(word: str | None, choice: JSON, partial: str) -> None:
+    """Raise if the server says that the reply is not complete."""
+    if choice.get("error"):  # OpenRouter
+        error = parse_error({"error": choice["error"]})
+        error.partial = partial
+        raise error
+    error_class = _BROKEN_OFF.get((word or "").lower())
+    if error_class is not None:
+        raise error_class(
+            f"the provider broke the reply off (finish reason {word!r})",
+            code=word,
+            partial=partial,
+        )
+
+
+def _finish_details(choice: JSON) -> str | None:
+    """The word of OpenAI's first vision models, which sent no `finish_reason`."""
+    details = choice.get("finish_details") or {}
+    return details.get("type")
+
+
+def finish_reason(word: str | None, has_calls: bool) -> str:
+    reason = _FINISH.get((word or "").lower(), "stop")
+    # Several servers say "stop", or nothing, beside tool calls.
+    return "tool_calls" if has_calls and reason == "stop" else reason
+
+
+# Content and reasoning -----------------------------------------------------------
+
+
+def split_content(content: Any) -> tuple[str, str, list[JSON]]:
+    """Text, reasoning text, and the chunks of reasoning, to be sent back as they are.
+
+    Mistral sends a list of typed chunks when a model reasons or cites:
+    https://docs.mistral.ai/capabilities/reasoning/. Chunks of other types are in
+    `raw` only.
+    """
+    if not isinstance(content, list):
+        return content or "", "", []
+    text, thinking = "", ""
+    kept = []
+    for chunk in content:
+        if chunk["type"] == "thinking":
+            kept.append(chunk)
+            thinking += thinking_text(chunk)
+        elif chunk["type"] == "text":
+            text += chunk["text"]
+    return text, thinking, kept
+
+
+def thinking_text(chunk: JSON) -> str:
+    inner = chunk["thinking"]
+    if isinstance(inner, str):
+        return inner
+    return "".join(item.get("text") or "" for item in inner)
+
+
+def split_reasoning(message: JSON) -> tuple[str, JSON]:
+    """Reasoning text, and what of the message the provider needs back."""
+    kept: JSON = {}
+    text = ""
+    for name in REASONING_TEXT:
+        value = message.get(name)
+        if isinstance(value, str) and not text:
+            # An empty one counts: DeepSeek wants the field beside tool calls.
+            kept = {name: value}
+            text = value
+    if message.get("reasoning_details"):
+        # The same text, with signatures or encrypted:
+        # https://openrouter.ai/docs/use-cases/reasoning-tokens
+        kept = {"reasoning_details": message["reasoning_details"]}
+    for name in SENT_BACK:
+        if message.get(name):
+            kept[name] = message[name]
+    return text, kept
+
+
+# Tool calls ----------------------------------------------------------------------
+
+
+def split_tool_calls(
+    message: JSON, body: JSON, request: LLMRequest
+) -> tuple[list[JSON], JSON]:
+    """Function calls in the contract's form, and what of them goes into provider data.
+
+    A `function_call` from before there were tools becomes a tool call.
+    """
+    sent = message.get("tool_calls") or []
+    legacy = message.get("function_call") or {}
+    if not sent and legacy.get("name"):
+        sent = [{"function": legacy}]
+    calls: list[JSON] = []
+    custom: list[JSON] = []
+    extras: JSON = {}
+    for call in sent:
+        # Snowflake fills in an empty `custom` beside every `function`.
+        function = call.get("function")
+        if not function and call.get("type", "function") != "function":
+            custom.append(call)
+            continue
+        name = call["function"]["name"]
+        arguments = arguments_text(function.get("arguments"))
+        call_id = call.get("id") or _make_id(
+            body.get("id"),
+            body.get("created"),
+            len(request.messages),
+            len(calls),
+            name,
+            arguments,
+        )
+        calls.append(
+            {
+                "id": call_id,
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+        )
+        if call.get("extra_content"):
+            extras[call_id] = {"extra_content": call["extra_content"]}
+    kept = {"tool_calls": custom, "call_extras": extras}
+    return calls, {name: value for name, value in kept.items() if value}
+
+
+def arguments_text(sent: Any) -> str:
+    """JSON text of a call's arguments, however the server sent them."""
+    if isinstance(sent, str):
+        return "{}" if sent.strip() in ("", "null") else sent
+    if sent is None:
+        return "{}"
+    return json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
+
+
+def _make_id(*facts: Any) -> str:
+    """An id for a call that came without one, the same whenever it is parsed again.
+
+    The facts include the number of messages so far: two turns that ask for the same
+    get different ids.
+    """
+    return "call_" + sha256(repr(facts).encode()).hexdigest()[:24]
+
+
+# Token counts --------------------------------------------------------------------
+
+
+def parse_usage(raw: JSON | None) -> dict[str, Any]:
+    """Token counts in the contract's terms; `{}` if the server sent none.
+
+    `prompt_tokens` includes what was read from and written to a cache, and
+    `completion_tokens` includes reasoning, as OpenAI defines it. Some servers leave
+    the reasoning out: xAI, whose total then says so, and Vercel for Gemini, where
+    it can exceed the completion that should include it.
+    """
+    if not raw:
+        return {}
+    prompt = raw.get("prompt_tokens")
+    completion = raw.get("completion_tokens")
+    details = raw.get("prompt_tokens_details") or {}
+    read = _first(
+        details.get("cached_tokens"),
+        raw.get("prompt_cache_hit_tokens"),  # DeepSeek
+        raw.get("cached_tokens"),  # Together, Moonshot
+        raw.get("num_cached_tokens"),  # Mistral
+        raw.get("cache_read_input_tokens"),  # gateways to Claude, also the next
+    )
+    write = _first(
+        details.get("cache_write_tokens"), raw.get("cache_creation_input_tokens")
+    )
+    reasoning = _first(
+        (raw.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        raw.get("reasoning_tokens"),  # Perplexity
+    )
+    output = completion
+    if reasoning and completion is not None:
+        outside = raw.get("total_tokens") == (prompt or 0) + completion + reasoning
+        if not outside and reasoning <= completion:
+            output = completion - reasoning
+    return make_usage(
+        # xAI on Azure may report more tokens read than there are in the prompt
+        # (those of a prefix it doesn't bill); both numbers stay what it says.
+        fresh=None if prompt is None else prompt - (read or 0) - (write or 0),
+        cache_read=read,
+        cache_write=write,
+        output=output,
+        reasoning=reasoning,
+    )
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,307 @@
+"""Chat Completions, receiving: streams.
+
+Reads what OpenAI sends (https://platform.openai.com/docs/api-reference/chat-streaming)
+and the habits of the servers that imitate it: usage in every event or in one without
+choices, tool call fragments without an index or with arguments as an object, content
+as a list of chunks, no finish reason or no `[DONE]`, errors in a 200.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
+
+from llmring_lite.provider import JSON, StreamEvent
+from llmring_lite.provider_openai_reply import (
+    REASONING_TEXT,
+    arguments_text,
+    check_no_error,
+    check_not_broken_off,
+    finish_reason,
+    parse_usage,
+    split_reasoning,
+    split_tool_calls,
+    thinking_text,
+)
+from llmring_lite.schemas import LLMRequest, StreamChunk
+
+
+def parse_stream(
+    events: Iterable[StreamEvent], request: LLMRequest
+) -> Generator[StreamChunk, None, None]:
+    """Chunks from the events of a 2xx stream; see `provider` for the contract.
+
+    Complete is a stream with a finish reason or with `[DONE]`: some servers leave
+    out the one, some the other.
+
+    Raises:
+        ProviderError: An event holds an error, or says that the reply broke off.
+    """
+    loads = json.loads
+    rest = _Rest()
+    done = False
+    for name, data in events:
+        if data == "[DONE]":
+            done = True
+            break
+        if not data or data.isspace():
+            continue
+        payload = loads(data)
+        if (
+            rest.is_new
+            or name == "error"
+            or not payload.get("choices")
+            or payload.get("usage")
+            or payload.get("error")
+        ):
+            rest.add_envelope(name, payload)
+        choice = _first_candidate(payload)
+        if choice is None:
+            continue
+        delta = choice.get("delta")
+        if delta:
+            if len(delta) > 1 or "content" not in delta:
+                yield from rest.add_delta(delta)
+            content = delta.get("content")
+            if content:
+                if content.__class__ is str:
+                    yield StreamChunk(content)
+                else:
+                    yield from rest.add_content(content)
+        if choice.get("finish_reason"):
+            rest.add_envelope(name, payload)
+            rest.choice = choice
+            check_not_broken_off(choice["finish_reason"], choice, "")
+    if done or rest.choice:
+        yield from rest.finish(request)
+
+
+def _first_candidate(payload: JSON) -> JSON | None:
+    """Of several candidates the first one is the reply."""
+    choice: JSON
+    for choice in payload.get("choices") or ():
+        if not choice.get("index"):
+            return choice
+    return None
+
+
+class _Rest:
+    """What a stream says besides text, gathered until it ends.
+
+    Of what grows with the length of the stream only that is kept which is needed
+    whole: tool calls, reasoning that the provider wants back, audio.
+    """
+
+    def __init__(self) -> None:
+        self.is_new = True
+        self.envelope: JSON = {}
+        self.choice: JSON = {}
+        self.calls = _Calls()
+        self.pieces: dict[str, list[str]] = {}
+        self.details = _Details()
+        self.others: JSON = {}
+
+    def add_envelope(self, name: str, payload: JSON) -> None:
+        """Note all that surrounds the choices; raise if it is an error."""
+        check_no_error(name, payload)
+        self.is_new = False
+        for key, value in payload.items():
+            # OpenAI sends `"usage": null` until the last event.
+            if key != "choices" and (value is not None or key not in self.envelope):
+                self.envelope[key] = value
+
+    def add_content(self, chunks: list[JSON]) -> Iterator[StreamChunk]:
+        """Mistral's typed chunks; see `provider_openai_reply.split_content`."""
+        for chunk in chunks:
+            if chunk["type"] == "text" and chunk["text"]:
+                yield StreamChunk(chunk["text"])
+            elif chunk["type"] == "thinking":
+                text = thinking_text(chunk)
+                self._keep("thinking", text)
+                if text:
+                    yield StreamChunk(reasoning=text)
+
+    def add_delta(self, delta: JSON) -> Iterator[StreamChunk]:
+        """All of a delta but its content."""
+        reasoning = ""
+        for key, value in delta.items():
+            if value is None or key in ("content", "role"):
+                continue
+            if key in REASONING_TEXT and isinstance(value, str):
+                if not reasoning:  # under both names a server says the same
+                    reasoning = value
+                    self._keep(key, value)
+            elif key == "tool_calls":
+                self.calls.add(value)
+            elif key == "function_call" and any(value.values()):
+                self.calls.add([{"index": 0, "function": value}])
+            elif key == "refusal":
+                self._keep(key, value)
+            elif key == "reasoning_details":
+                self.details.add(value)
+            elif key == "audio":
+                yield from self._add_audio(value)
+            elif isinstance(value, list):
+                self.others.setdefault(key, []).extend(value)
+            else:
+                self.others[key] = value
+        if reasoning:
+            yield StreamChunk(reasoning=reasoning)
+
+    def _keep(self, key: str, piece: str) -> None:
+        self.pieces.setdefault(key, []).append(piece)
+
+    def _add_audio(self, audio: JSON) -> Iterator[StreamChunk]:
+        """Spoken replies: base64 pieces, and their transcript as the text."""
+        if audio.get("data"):
+            self._keep("data", audio["data"])
+        others = {k: v for k, v in audio.items() if k not in ("data", "transcript")}
+        self.others["audio"] = self.others.get("audio", {}) | others
+        if audio.get("transcript"):
+            yield StreamChunk(audio["transcript"])
+
+    def finish(self, request: LLMRequest) -> Iterator[StreamChunk]:
+        """The tool calls, then the last chunk."""
+        joined = {key: "".join(pieces) for key, pieces in self.pieces.items()}
+        message = self.others | {
+            key: joined[key] for key in (*REASONING_TEXT, "refusal") if key in joined
+        }
+        message["tool_calls"] = self.calls.whole()
+        message["reasoning_details"] = self.details.whole()
+        calls, kept = split_tool_calls(message, self.envelope, request)
+        if calls:
+            yield StreamChunk(tool_calls=calls)
+        kept |= split_reasoning(message)[1]
+        if "thinking" in joined:
+            text = {"type": "text", "text": joined["thinking"]}
+            kept["thinking"] = [{"type": "thinking", "thinking": [text]}]
+        yield StreamChunk(
+            model=self.envelope.get("model") or "",
+            finish_reason=finish_reason(self.choice.get("finish_reason"), bool(calls)),
+            usage=parse_usage(self._usage()),
+            refusal=joined.get("refusal") or None,
+            raw=self._raw(joined),
+            provider_data=kept or None,
+        )
+
+    def _usage(self) -> JSON | None:
+        usage: JSON | None = self.envelope.get("usage")
+        # Groq, before it knew `stream_options`.
+        return usage or (self.envelope.get("x_groq") or {}).get("usage")
+
+    def _raw(self, joined: dict[str, str]) -> JSON:
+        """The reply's envelope, in the form of a reply that isn't streamed."""
+        message = dict(self.others)
+        if "data" in joined:
+            message["audio"] = message["audio"] | {"data": joined["data"]}
+        choice = {k: v for k, v in self.choice.items() if k not in ("delta", "message")}
+        return self.envelope | {"choices": [choice | {"message": message}]}
+
+
+class _Calls:
+    """Fragments of tool calls -> whole calls, as a reply that isn't streamed has them.
+
+    OpenAI sends id and name in the first fragment of a call, and joins by `index`.
+    Others leave out the index, send all calls under index 0, or repeat the name.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[JSON] = []
+        self._by_index: dict[Any, JSON] = {}
+
+    def add(self, fragments: list[JSON]) -> None:
+        for fragment in fragments:
+            # Snowflake fills in an empty `custom` beside every `function`.
+            kind = "function" if fragment.get("function") else "custom"
+            body = fragment.get(kind) or {}
+            call = self._call_of(fragment, body.get("name"))
+            for key, value in fragment.items():
+                if value and key not in ("index", "function", "custom"):
+                    call[key] = value
+            text = body.get("input" if kind == "custom" else "arguments")
+            if text:
+                is_text = isinstance(text, str)
+                call["pieces"].append(text if is_text else arguments_text(text))
+
+    def _call_of(self, fragment: JSON, name: str | None) -> JSON:
+        """The call that a fragment belongs to, a new one where it begins one."""
+        index = fragment.get("index")
+        call = self._by_index.get(index)
+        if call is not None and not self._begins_another(call, fragment, name):
+            # A name comes whole, or again with every fragment, or in pieces.
+            if name and name != call["name"]:
+                call["name"] += name
+            return call
+        call = {"name": name or "", "pieces": []}
+        self._calls.append(call)
+        self._by_index[index] = call
+        return call
+
+    def _begins_another(self, call: JSON, fragment: JSON, name: str | None) -> bool:
+        if not name:
+            return False
+        if fragment.get("id") and call.get("id"):
+            return bool(fragment["id"] != call["id"])
+        if fragment.get("index") is None:
+            return True
+        return _is_json("".join(call["pieces"]))
+
+    def whole(self) -> list[JSON]:
+        calls = []
+        for call in self._calls:
+            name, text = call.pop("name"), "".join(call.pop("pieces"))
+            if call.get("type") == "custom":
+                calls.append(call | {"custom": {"name": name, "input": text}})
+            else:
+                calls.append(call | {"function": {"name": name, "arguments": text}})
+        return calls
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+_DETAIL_TEXT = {"reasoning.text": "text", "reasoning.summary": "summary"}
+
+
+class _Details:
+    """Fragments of OpenRouter's `reasoning_details` -> the whole ones.
+
+    https://openrouter.ai/docs/use-cases/reasoning-tokens: texts come in pieces and
+    their signature after them, under one index; encrypted ones come whole.
+    """
+
+    def __init__(self) -> None:
+        self._details: list[tuple[JSON, list[str]]] = []
+        self._by_key: dict[Any, tuple[JSON, list[str]]] = {}
+
+    def add(self, fragments: list[JSON]) -> None:
+        for fragment in fragments:
+            kind = fragment.get("type")
+            field = _DETAIL_TEXT.get(kind or "")
+            if field is None:
+                self._details.append((fragment, []))
+                continue
+            key = (kind, fragment.get("index"))
+            if key not in self._by_key:
+                self._by_key[key] = ({}, [])
+                self._details.append(self._by_key[key])
+            detail, pieces = self._by_key[key]
+            for name, value in fragment.items():
+                if name == field:
+                    pieces.append(value or "")
+                elif value is not None or name not in detail:
+                    detail[name] = value
+
+    def whole(self) -> list[JSON]:
+        return [
+            detail | {_DETAIL_TEXT[detail["type"]]: "".join(pieces)}
+            if pieces
+            else detail
+            for detail, pieces in self._details
+        ]
