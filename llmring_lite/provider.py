@@ -74,6 +74,8 @@ class Endpoint:
         max_tokens_field: What the server calls the limit of a reply; None lets the
             mapper choose by model.
         stream_options: False if the server rejects OpenAI's `stream_options`.
+        quirks: Other departures from OpenAI's API, in the words of
+            `provider_openai`.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Endpoint:
     api_version: str | None = None
     max_tokens_field: str | None = None
     stream_options: bool = True
+    quirks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +259,21 @@ def without_unsupported(
         )
     cleared: dict[str, Any] = dict.fromkeys(given)
     return replace(request, **cleared)
+
+
+_EFFORT_BUDGETS: Final = ((0, "none"), (2_048, "low"), (8_192, "medium"))
+
+
+def requested_effort(request: LLMRequest) -> str | None:
+    """The reasoning effort for an API that takes a word but no number of tokens.
+
+    `reasoning_effort` itself, or the word for a budget of `reasoning_tokens`: low up
+    to 2,048 tokens, medium up to 8,192, high above. None if neither is set.
+    """
+    budget = request.reasoning_tokens
+    if request.reasoning_effort is not None or budget is None:
+        return request.reasoning_effort
+    return next((word for most, word in _EFFORT_BUDGETS if budget <= most), "high")
 
 
 def own_data(message: Message, endpoint: Endpoint) -> JSON | None:
