@@ -1,0 +1,260 @@
+"""Plain data of a lockfile -> checked values, and everything that is wrong with it.
+
+`check(document)` reads on after a problem, so that one run shows them all. What a
+single key may hold is in `lockfile_fields` and `lockfile_providers`, what refers to
+what in `lockfile_references`.
+
+The work grows with the size of the file: each name is looked up, never searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from llmring_lite.lockfile_dialects import Source, default_profile, iter_bindings
+from llmring_lite.lockfile_fields import (
+    BINDING,
+    DOCUMENT,
+    EXTENDS,
+    NESTED,
+    PROFILE,
+    is_package_name,
+    registry_version,
+)
+from llmring_lite.lockfile_model import (
+    WEIGHTED_STRATEGIES,
+    AliasBinding,
+    KeyPath,
+    ProfileConfig,
+    ProviderConfig,
+)
+from llmring_lite.lockfile_providers import (
+    PROVIDER,
+    forbidden_provider_key,
+    is_provider_name,
+)
+from llmring_lite.lockfile_references import (
+    check_conditions,
+    check_cycles,
+    check_references,
+    plain_package_name,
+)
+from llmring_lite.lockfile_report import Checked, FindLine
+from llmring_lite.provider import BUILTIN
+
+
+def check(document: dict[str, Any], find_line: FindLine) -> Checked:
+    """Everything that a document says. Raises nothing; see `.problems`."""
+    found = Checked()
+    found.values = found.read(document, DOCUMENT, (), "", found.extra)
+    _read_providers(found, find_line)
+    _read_extends(found)
+    _read_profiles(found)
+    _read_registry_versions(
+        found,
+        default_profile(document),
+        ("registry_versions",),
+        found.values.get("registry_versions"),
+    )
+    for source in iter_bindings(document):
+        _read_binding(found, source, find_line)
+    _check_default_profile(found)
+    for profile in found.profiles.values():
+        check_references(found, profile)
+        check_cycles(found, profile)
+        check_conditions(found, profile)
+    return found
+
+
+# The parts of a file -------------------------------------------------------------
+
+
+def _read_providers(found: Checked, find_line: FindLine) -> None:
+    for name, table in found.values.get("providers", {}).items():
+        path: KeyPath = ("providers", name)
+        subject = f"provider {name!r}: "
+        found.provider_names.add(name)
+        if not is_provider_name(name):
+            found.problem(
+                path,
+                f"{subject}a provider's name has lower-case letters, digits, '.', "
+                "'-' and '_' only",
+            )
+            continue
+        if not isinstance(table, dict):
+            found.problem(path, f"{subject}must be a table")
+            continue
+        before = len(found.problems)
+        known: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for key, value in table.items():
+            reason = None if key in PROVIDER else forbidden_provider_key(key)
+            if reason:
+                found.problem((*path, key), f"{subject}{key} {reason}")
+            else:
+                known[key] = value
+        values = found.read(known, PROVIDER, path, subject, extra)
+        if len(found.problems) > before:
+            continue
+        if name not in BUILTIN:
+            if "kind" not in values:
+                found.problem(
+                    path, f"{subject}kind is missing: it says the wire format"
+                )
+                continue
+            if "base_url" not in values and values["kind"] != "mock":
+                found.problem(path, f"{subject}base_url is missing")
+                continue
+        found.providers[name] = ProviderConfig(
+            name=name, extra=extra, find_line=partial(find_line, path), **values
+        )
+
+
+def _read_extends(found: Checked) -> None:
+    table = found.values.get("extends", {})
+    found.extends = found.read(table, EXTENDS, ("extends",), "extends: ").get(
+        "packages", ()
+    )
+    for index, name in enumerate(found.extends):
+        path: KeyPath = ("extends", "packages", index)
+        if not is_package_name(name):
+            found.problem(path, f"extends: {name!r} is not a package name")
+        elif name in found.provider_names:
+            found.warn(
+                path,
+                f"extends: {name!r} is a provider too, and provider names win: no "
+                "alias of that package can be reached",
+            )
+    found.packages = {plain_package_name(name) for name in found.extends}
+
+
+def _read_profiles(found: Checked) -> None:
+    for name, table in found.values.get("profiles", {}).items():
+        path: KeyPath = ("profiles", name)
+        subject = f"profile {name!r}: "
+        if not isinstance(table, dict):
+            found.problem(path, f"{subject}must be a table")
+            continue
+        profile = ProfileConfig(name=name)
+        found.profiles[name] = profile
+        values = found.read(table, PROFILE, path, subject, profile.extra)
+        if values.get("name", name) != name:
+            found.warn(
+                (*path, "name"),
+                f"{subject}is called {values['name']!r} inside; the name in brackets "
+                "counts",
+            )
+        _read_registry_versions(
+            found, name, (*path, "registry_versions"), values.get("registry_versions")
+        )
+
+
+def _read_registry_versions(
+    found: Checked, name: str, path: KeyPath, versions: Mapping[str, Any] | None
+) -> None:
+    if not versions:
+        return
+    profile = found.profiles.setdefault(name, ProfileConfig(name=name))
+    spec = dict.fromkeys(versions, registry_version)
+    subject = f"profile {name!r}: registry_versions: "
+    for provider, version in found.read(versions, spec, path, subject).items():
+        profile.registry_versions.setdefault(provider, version)
+
+
+def _check_default_profile(found: Checked) -> None:
+    name = found.values.get("default_profile")
+    if not found.profiles:
+        name = name or "default"
+        found.profiles[name] = ProfileConfig(name=name)
+    elif name is not None and name not in found.profiles:
+        hint = found.hint(name, found.profiles)
+        found.problem(
+            ("default_profile",),
+            f"default_profile {name!r} is not among the profiles "
+            f"({', '.join(found.profiles)}){hint}",
+        )
+
+
+def _read_binding(found: Checked, source: Source, find_line: FindLine) -> None:
+    profile_name, path, table = source
+    if not isinstance(table, dict):
+        found.problem(path, f"profile {profile_name!r}: a binding must be a table")
+        return
+    alias = source.alias
+    subject = f"profile {profile_name!r}, "
+    subject += f"alias {alias!r}: " if isinstance(alias, str) else "a binding: "
+    profile = found.profiles.setdefault(profile_name, ProfileConfig(name=profile_name))
+    extra: dict[str, Any] = {}
+    before = len(found.problems)
+    values = found.read(table, BINDING, path, subject, extra)
+    for key in NESTED:
+        if values.get(key):
+            _read_nested(found, values, key, (*path, key), subject)
+    for key in ("alias", "models"):
+        if key not in table:
+            found.problem(path, f"{subject}{key} is missing")
+    if "alias" in values:
+        _check_alias(found, (profile_name, values["alias"]), path, subject)
+    if len(found.problems) == before:
+        binding = AliasBinding(
+            extra=extra, find_line=partial(find_line, path), **values
+        )
+        profile.bindings[binding.alias] = binding
+        _check_strategy(found, binding, path, subject)
+
+
+def _read_nested(
+    found: Checked, values: dict[str, Any], key: str, path: KeyPath, subject: str
+) -> None:
+    extra: dict[str, Any] = {}
+    table = found.read(values[key], NESTED[key], path, f"{subject}{key}: ", extra)
+    if extra and key == "guardrails":
+        # Elsewhere a warning will do; a misspelt guardrail would guard nothing.
+        while found.warnings and found.warnings[-1].path[:-1] == path:
+            found.problems.append(found.warnings.pop())
+    values[key] = {**table, **extra}
+
+
+def _check_alias(
+    found: Checked, name: tuple[str, str], path: KeyPath, subject: str
+) -> None:
+    package, colon, _ = name[1].rpartition(":")
+    if colon and package in found.provider_names:
+        found.problem(
+            path,
+            f"{subject}provider names win, so an alias can't begin with {package!r} "
+            "and a colon",
+        )
+    first = found.places.setdefault(name, path)
+    if first != path:
+        found.problem(
+            path, f"{subject}the alias is bound twice in this profile", first=first
+        )
+
+
+def _check_strategy(
+    found: Checked, binding: AliasBinding, path: KeyPath, subject: str
+) -> None:
+    needs_weights = binding.strategy in WEIGHTED_STRATEGIES
+    if binding.weights is None:
+        if needs_weights:
+            found.problem(
+                path,
+                f"{subject}strategy {binding.strategy!r} needs weights: one for each "
+                f"of the {len(binding.models)} models, with a sum of 100",
+            )
+    elif len(binding.weights) != len(binding.models):
+        found.problem(
+            (*path, "weights"),
+            f"{subject}weights has {len(binding.weights)} values for "
+            f"{len(binding.models)} models",
+        )
+    elif not needs_weights:
+        found.warn(
+            (*path, "weights"),
+            f"{subject}weights count for {' and '.join(WEIGHTED_STRATEGIES)} only",
+        )
+    if binding.hedge_after is not None and binding.strategy != "race":
+        found.warn((*path, "hedge_after"), f"{subject}hedge_after counts for race only")

@@ -1,0 +1,263 @@
+"""Where things stand in the text of a lockfile.
+
+`scan` lists the statements of a TOML text (headers and key/value pairs) with the full
+path and the span of each; `read_value` takes the value of one apart; `LineFinder` says
+on which line a path stands, for JSON too.
+
+All of it expects a text that a parser has accepted, without a byte order mark. So it
+needs to tell only where strings, comments and brackets end, not whether they are right.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import Final, Literal, NamedTuple
+
+from llmring_lite.lockfile_model import KeyPath
+
+# Possessive quantifiers, so that nothing here can backtrack. A multi-line string may
+# end with up to two quotes of its own before the three that close it.
+_STRING: Final = (
+    r'"""(?:[^"\\]++|\\[\s\S]|"(?!""))*+"""(?:"{0,2})'
+    r"|'''(?:[^']++|'(?!''))*+'''(?:'{0,2})"
+    r'|"(?:[^"\\\n]++|\\.)*+"'
+    r"|'[^'\n]*+'"
+)
+_BLANK: Final = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
+_KEY_PART: Final = re.compile(rf"[ \t]*({_STRING}|[^\s.=\]\"']++)[ \t]*")
+_PLAIN: Final = re.compile(rf"{_STRING}|[^\[\]{{}},#\n\r\"']++")
+_TO_BRACKET: Final = re.compile(rf"(?:{_STRING}|#[^\n]*+|[^\[\]{{}}\"'#]++)*+")
+_LINE_REST: Final = re.compile(r"[^\n]*+\n?")
+
+
+class Statement(NamedTuple):
+    """A header or a key/value pair.
+
+    Attributes:
+        kind: `table` for `[a]`, `array` for `[[a]]`, `pair` for `a = 1`.
+        path: From the top of the document; an element of an array of tables has its
+            index in it: `("profiles", "default", "bindings", 0, "models")`.
+        parts: How many keys the statement itself spells out: 2 for `a.b = 1`.
+        start: Offset of the beginning of its line.
+        end: Offset behind its line end.
+        value_start, value_end: Span of the value of a pair, else -1.
+    """
+
+    kind: Literal["table", "array", "pair"]
+    path: KeyPath
+    parts: int
+    start: int
+    end: int
+    value_start: int = -1
+    value_end: int = -1
+
+
+class Value(NamedTuple):
+    """A value taken apart; `items` is empty for a scalar."""
+
+    kind: Literal["array", "table", "scalar"]
+    start: int
+    end: int
+    items: tuple[Item, ...] = ()
+
+
+class Item(NamedTuple):
+    """An element of an array, or an entry of an inline table.
+
+    Attributes:
+        key: The index, or the parts of the (maybe dotted) key.
+        start: Offset of the key, or of the value in an array.
+        value: What stands there.
+    """
+
+    key: KeyPath
+    start: int
+    value: Value
+
+
+def scan(text: str) -> list[Statement]:
+    """The statements of a TOML text, in their order."""
+    statements: list[Statement] = []
+    table: KeyPath = ()
+    counts: dict[KeyPath, int] = {}  # array of tables -> elements so far
+    position = _skip_blank(text, 0)
+    while position < len(text):
+        start = text.rfind("\n", 0, position) + 1
+        if text[position] != "[":
+            keys, position = _read_key(text, position)
+            value_start = _skip_blank(text, position + 1)
+            value_end = _skip_value(text, value_start)
+            end = _line_end(text, value_end)
+            statements.append(
+                Statement(
+                    "pair", table + keys, len(keys), start, end, value_start, value_end
+                )
+            )
+        else:
+            is_array = text[position + 1] == "["
+            keys, position = _read_key(text, position + 1 + is_array)
+            table = _resolve(keys, counts, is_array)
+            end = _line_end(text, position)
+            kind: Literal["table", "array"] = "array" if is_array else "table"
+            statements.append(Statement(kind, table, len(keys), start, end))
+        position = _skip_blank(text, end)
+    return statements
+
+
+def read_value(text: str, start: int) -> Value:
+    """The value that begins at an offset, taken apart; TOML or JSON."""
+    opening = text[start]
+    if opening not in "[{":
+        return Value("scalar", start, _skip_value(text, start))
+    closing = "]" if opening == "[" else "}"
+    items: list[Item] = []
+    position = _skip_blank(text, start + 1)
+    while text[position] != closing:
+        item_start = position
+        key: KeyPath = (len(items),)
+        if opening == "{":
+            key, position = _read_key(text, position)
+            position = _skip_blank(text, position + 1)
+        value = read_value(text, position)
+        items.append(Item(key, item_start, value))
+        position = _skip_blank(text, value.end)
+        if text[position] == ",":
+            position = _skip_blank(text, position + 1)
+    kind: Literal["array", "table"] = "array" if opening == "[" else "table"
+    return Value(kind, start, position + 1, tuple(items))
+
+
+def _resolve(keys: KeyPath, counts: dict[KeyPath, int], is_array: bool) -> KeyPath:
+    """The full path of a header: names that mean an array stand for its last table."""
+    path: KeyPath = ()
+    for key in keys[:-1]:
+        path = (*path, key)
+        if path in counts:
+            path = (*path, counts[path] - 1)
+    path = (*path, keys[-1])
+    if is_array:
+        counts[path] = counts.get(path, 0) + 1
+        path = (*path, counts[path] - 1)
+    return path
+
+
+def _read_key(text: str, start: int) -> tuple[KeyPath, int]:
+    """The parts of a key, and the offset of what comes behind it and its blanks."""
+    parts: list[str] = []
+    position = start - 1
+    while True:
+        match = _KEY_PART.match(text, position + 1)
+        assert match is not None
+        parts.append(_unquote(match[1]))
+        position = match.end()
+        if text[position] != ".":
+            return tuple(parts), position
+
+
+def _unquote(key: str) -> str:
+    if key[0] not in "\"'":
+        return key
+    if "\\" not in key or key[0] == "'":
+        return key[1:-1]
+    return _unescape(key)
+
+
+def _unescape(key: str) -> str:
+    import json  # escapes in a key are rare
+
+    try:
+        # The same rules for everything that both formats have.
+        return str(json.loads(key))
+    except ValueError:
+        import tomllib
+
+        return str(tomllib.loads(f"k = {key}")["k"])
+
+
+def _skip_blank(text: str, position: int) -> int:
+    """The offset behind blanks, line ends and comments."""
+    match = _BLANK.match(text, position)
+    assert match is not None
+    return match.end()
+
+
+def _skip_value(text: str, start: int) -> int:
+    """The offset behind the value that begins at `start`."""
+    if text[start] not in "[{":
+        match = _PLAIN.match(text, start)
+        assert match is not None
+        return start + len(match[0].rstrip())
+    depth, position = 0, start
+    while True:
+        depth += 1 if text[position] in "[{" else -1
+        if not depth:
+            return position + 1
+        match = _TO_BRACKET.match(text, position + 1)
+        assert match is not None
+        position = match.end()
+
+
+def _line_end(text: str, position: int) -> int:
+    match = _LINE_REST.match(text, position)
+    assert match is not None
+    return match.end()
+
+
+class LineFinder:
+    """Path -> line, from an index that is made when it is first asked."""
+
+    def __init__(self, text: str, format: Literal["toml", "json"]) -> None:
+        self._text = text.removeprefix("\ufeff")
+        self._format = format
+        self._line_ends: list[int] = []
+        # Statements (and JSON's document) by path, and the first mention of tables
+        # that have no header of their own.
+        self._values: dict[KeyPath, tuple[int, int]] = {}
+        self._mentions: dict[KeyPath, int] = {}
+
+    def __call__(self, path: KeyPath) -> int | None:
+        """The 1-based line on which a path, or what it would stand in, begins."""
+        if not self._line_ends:
+            self._index()
+        for length in range(len(path), -1, -1):
+            if path[:length] in self._values:
+                start, value_start = self._values[path[:length]]
+                offset = self._inside(value_start, path[length:]) or start
+            elif path[:length] in self._mentions:
+                offset = self._mentions[path[:length]]
+            else:
+                continue
+            return bisect_right(self._line_ends, offset) + 1
+        return None
+
+    def _index(self) -> None:
+        text = self._text
+        self._line_ends = [match.end() for match in re.finditer("\n", text)]
+        self._line_ends.append(len(text) + 1)
+        if self._format == "json":
+            if text.strip():
+                start = _skip_blank(text, 0)
+                self._values[()] = (start, start)
+            return
+        for statement in scan(text):
+            path, start = statement.path, statement.start
+            self._values.setdefault(path, (start, statement.value_start))
+            for length in range(1, len(path)):
+                self._mentions.setdefault(path[:length], start)
+
+    def _inside(self, value_start: int, path: KeyPath) -> int | None:
+        """The offset of a path inside a value, or of what comes nearest to it."""
+        if value_start < 0 or not path:
+            return None
+        offset = None
+        value: Value | None = read_value(self._text, value_start)
+        while value is not None and path:
+            for key, start, inner in value.items:
+                length = len(key)
+                if path[:length] == key:
+                    offset, value, path = start, inner, path[length:]
+                    break
+            else:
+                value = None
+        return offset
