@@ -25,6 +25,7 @@ from llmring_lite.provider import (
     HTTPRequest,
     WireFormat,
     extra_body,
+    requested_effort,
     without_unsupported,
 )
 from llmring_lite.provider_openai_responses_input import input_items
@@ -49,10 +50,6 @@ _STATEFUL: Final = frozenset({"previous_response_id", "conversation", "backgroun
 
 _TOOL_CHOICES: Final = frozenset({"auto", "none", "required"})
 
-# The largest budget, in tokens, that each effort stands for:
-# https://ai.google.dev/gemini-api/docs/openai#thinking
-_EFFORT_BUDGETS: Final = ((0, "none"), (1024, "low"), (8192, "medium"))
-
 _REASONING_MODELS: Final = ("gpt-5", "gpt-6", "o1", "o3", "o4", "codex-", "grok-4")
 _NOT_REASONING: Final = ("gpt-5-chat", "non-reasoning")
 
@@ -75,7 +72,7 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         value = getattr(request, field)
         if value is not None:
             body[name] = value
-    effort = _effort(request)
+    effort = requested_effort(request)
     if _reasons(request.model, effort):
         # Other models refuse it: "Encrypted content is not supported".
         body["include"] = ["reasoning.encrypted_content"]
@@ -122,15 +119,6 @@ def _merged(body: JSON, extra: JSON) -> JSON:
         if ours and isinstance(theirs, dict):
             merged[name] = {**ours, **theirs}
     return merged
-
-
-def _effort(request: LLMRequest) -> str | None:
-    if request.reasoning_effort is not None or request.reasoning_tokens is None:
-        return request.reasoning_effort
-    for budget, effort in _EFFORT_BUDGETS:
-        if request.reasoning_tokens <= budget:
-            return effort
-    return "high"
 
 
 def _reasons(model: str, effort: str | None) -> bool:

@@ -62,8 +62,8 @@ def _tool_result(message: Message, where: str) -> JSON:
         )
     content = message.content
     if isinstance(content, list) and all(p.get("type") == "text" for p in content):
-        # Lists came later than text and only to some servers.
-        output: Any = "".join(part["text"] for part in content)
+        # Lists came later than text, and only to some servers.
+        output: Any = "\n\n".join(part["text"] for part in content)
     else:
         output = _input_content(content, f"{where}.content")
     return {
@@ -108,6 +108,8 @@ def _text(part: Mapping[str, Any]) -> JSON:
 
 def _image(part: Mapping[str, Any]) -> JSON:
     image = part["image_url"]
+    if isinstance(image, str):
+        image = {"url": image}
     item = {"type": "input_image", "image_url": image["url"]}
     if image.get("detail") is not None:
         item["detail"] = image["detail"]
