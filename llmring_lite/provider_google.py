@@ -1,0 +1,244 @@
+"""Wire format of Google's Gemini: generateContent and streamGenerateContent.
+
+Reference: https://ai.google.dev/api/generate-content; Vertex AI speaks the same.
+
+Reasoning is controlled by a budget of tokens up to Gemini 2.5 and by a level since
+Gemini 3 (https://ai.google.dev/gemini-api/docs/thinking). An effort becomes what
+Google's own OpenAI-compatible API makes of it
+(https://ai.google.dev/gemini-api/docs/openai#thinking):
+
+- Up to 2.5, `reasoning_tokens` is the budget (-1 lets the model decide), and without
+  it `reasoning_effort` is 1,024 tokens for `minimal` and `low`, 8,192 for `medium`,
+  24,576 for `high`. `none`, or 0 tokens, turns reasoning off except on Pro models.
+- Since 3, `reasoning_effort` is the level of that name, though `minimal` is `low` on
+  Pro models, and `none` is an error, for these models always think. Without it
+  `reasoning_tokens` is sent as a budget, which newer models may refuse.
+
+Asking for reasoning also asks for its summary, which becomes `LLMResponse.reasoning`.
+`max_tokens` limits thoughts and reply together.
+
+`cache="name"` uses a cached content of that name. Any other value needs nothing:
+Gemini caches what prompts have in common by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
+from llmring_lite.provider import (
+    JSON,
+    Endpoint,
+    HTTPRequest,
+    WireFormat,
+    extra_body,
+    without_unsupported,
+)
+from llmring_lite.provider_google_contents import build_conversation, generation
+from llmring_lite.provider_google_reply import parse_response, parse_stream
+from llmring_lite.schemas import LLMRequest
+from llmring_lite.structured import is_json, response_schema
+
+_BUDGETS: Final = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+
+_TOOL_CHOICES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+
+# Objects of the body to which `extra_params` add instead of replacing them.
+_MERGED: Final = ("generationConfig", "toolConfig")
+
+
+def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
+    """The HTTP request for a request; see `provider` for the contract.
+
+    Entries of `tools` without a `type` are sent as they are, which is how Google's own
+    tools (`{"googleSearch": {}}`) stand beside functions. `extra_params` go into the
+    body's top level; a `generationConfig` and a `toolConfig` there are merged into
+    ours.
+
+    Raises:
+        UnsupportedParameterError: Gemini, or this model, can't take a parameter.
+        InvalidRequestError: A message, tool or choice is malformed.
+    """
+    request = without_unsupported(request, endpoint, _unsupported(request))
+    api_url = _api_url(endpoint.base_url)
+    system, contents = build_conversation(request, endpoint, api_url)
+    body: JSON = {"contents": contents}
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": system}]}
+    if request.tools:
+        body["tools"] = _tools(request.tools, endpoint)
+    tool_config = _tool_config(request)
+    if tool_config:
+        body["toolConfig"] = tool_config
+    config = _generation_config(request)
+    if config:
+        body["generationConfig"] = config
+    if isinstance(request.cache, str):
+        name = request.cache
+        body["cachedContent"] = name if "/" in name else f"cachedContents/{name}"
+    for key, value in extra_body(request).items():
+        if key in _MERGED and isinstance(value, Mapping):
+            value = {**body.get(key, {}), **value}
+        body[key] = value
+    method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+    return HTTPRequest(
+        url=f"{api_url}/{_model_path(request.model)}:{method}", body=body
+    )
+
+
+def _api_url(base_url: str) -> str:
+    """The base URL with its version, which it may have already.
+
+    A Vertex AI URL ends in `/v1/projects/.../publishers/google`.
+    """
+    last = base_url.rpartition("/")[2]
+    if "/publishers/" in base_url or last in ("v1", "v1beta", "v1alpha", "v1beta1"):
+        return base_url
+    return f"{base_url}/v1beta"
+
+
+def _model_path(model: str) -> str:
+    kind, slash, name = model.partition("/")
+    if not slash or kind not in ("models", "tunedModels"):
+        kind, name = "models", model
+    return f"{kind}/{quote(name, safe='')}"
+
+
+def _unsupported(request: LLMRequest) -> dict[str, str]:
+    """Fields that this model can't take, with the reason."""
+    version = generation(request.model)
+    since_3 = version is None or version >= 3
+    reasons: dict[str, str] = {}
+    if request.parallel_tool_calls is False:
+        reasons["parallel_tool_calls"] = "Gemini can't be kept from parallel calls"
+    effort = request.reasoning_effort
+    if effort is not None and effort != "none" and effort not in _BUDGETS:
+        reasons["reasoning_effort"] = (
+            f"Gemini has no effort {effort!r}; it knows none, " + ", ".join(_BUDGETS)
+        )
+    always_thinks = f"{request.model} can't stop thinking"
+    if effort == "none" and (since_3 or "pro" in request.model):
+        hint = '; "minimal" or "low" is the least' if since_3 else ""
+        reasons["reasoning_effort"] = always_thinks + hint
+    if request.reasoning_tokens == 0 and "pro" in request.model:
+        reasons["reasoning_tokens"] = always_thinks
+    if request.tools and not since_3 and is_json(request.response_format):
+        reasons["response_format"] = (
+            "before Gemini 3 a structured reply can't be had together with tools"
+        )
+    return reasons
+
+
+# Tools ---------------------------------------------------------------------------
+
+
+def _tools(tools: list[JSON], endpoint: Endpoint) -> list[JSON]:
+    """https://ai.google.dev/api/caching#Tool: functions in one, others as given."""
+    functions, others = [], []
+    for number, tool in enumerate(tools):
+        where = f"tools[{number}]"
+        kind = tool.get("type")
+        if kind is None and "function" not in tool:
+            others.append(tool)
+        elif kind in (None, "function"):
+            functions.append(_declaration(tool.get("function") or {}, where))
+        else:
+            raise UnsupportedParameterError(
+                f"{where} is of type {kind!r}, which Gemini doesn't know; it takes "
+                'functions, and its own tools such as {"googleSearch": {}}',
+                parameter=where,
+                provider=endpoint.name,
+            )
+    declared = [{"functionDeclarations": functions}] if functions else []
+    return [*declared, *others]
+
+
+def _declaration(function: JSON, where: str) -> JSON:
+    if not function.get("name"):
+        raise InvalidRequestError(f"{where} has no function name")
+    declaration: JSON = {"name": function["name"]}
+    if function.get("description"):
+        declaration["description"] = function["description"]
+    if function.get("parameters"):
+        # Not `parameters`, which takes only a subset of OpenAPI.
+        declaration["parametersJsonSchema"] = function["parameters"]
+    return declaration
+
+
+def _tool_config(request: LLMRequest) -> JSON | None:
+    """https://ai.google.dev/api/caching#FunctionCallingConfig"""
+    choice = request.tool_choice
+    strict = any(
+        (tool.get("function") or {}).get("strict") for tool in request.tools or ()
+    )
+    if choice is None or choice == "auto":
+        if strict:
+            # Calls keep their schema under this mode and under ANY only.
+            return {"functionCallingConfig": {"mode": "VALIDATED"}}
+        if choice is None:
+            return None
+    if isinstance(choice, str) and choice in _TOOL_CHOICES:
+        return {"functionCallingConfig": {"mode": _TOOL_CHOICES[choice]}}
+    if isinstance(choice, Mapping) and choice.get("type") == "function":
+        name = (choice.get("function") or {}).get("name")
+        if name:
+            return {
+                "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [name]}
+            }
+    raise InvalidRequestError(
+        f"unknown tool_choice {choice!r}; known are "
+        + ", ".join(map(repr, _TOOL_CHOICES))
+        + ' and {"type": "function", "function": {"name": ...}}'
+    )
+
+
+# Parameters ----------------------------------------------------------------------
+
+
+def _generation_config(request: LLMRequest) -> JSON:
+    """https://ai.google.dev/api/generate-content#GenerationConfig"""
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop
+    config: JSON = {
+        "temperature": request.temperature,
+        "topP": request.top_p,
+        "maxOutputTokens": request.max_tokens,
+        "stopSequences": stop or None,
+        "seed": request.seed,
+        "thinkingConfig": _thinking_config(request),
+    }
+    if is_json(request.response_format):
+        config["responseMimeType"] = "application/json"
+        wanted = response_schema(request.response_format)
+        if wanted is not None:
+            # Not `responseSchema`, which takes only a subset of OpenAPI.
+            config["responseJsonSchema"] = wanted.schema
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _thinking_config(request: LLMRequest) -> JSON | None:
+    effort, tokens = request.reasoning_effort, request.reasoning_tokens
+    version = generation(request.model)
+    config: dict[str, Any]
+    if effort is not None and (version is None or version >= 3):
+        if effort == "minimal" and "pro" in request.model:
+            effort = "low"
+        config = {"thinkingLevel": effort}
+    elif tokens is not None:
+        config = {"thinkingBudget": tokens}
+    elif effort is not None:
+        config = {"thinkingBudget": _BUDGETS.get(effort, 0)}
+    else:
+        return None
+    if config.get("thinkingBudget") != 0:
+        config["includeThoughts"] = True
+    return config
+
+
+WIRE = WireFormat(
+    framing="sse",
+    build_request=build_request,
+    parse_response=parse_response,
+    parse_stream=parse_stream,
+)
