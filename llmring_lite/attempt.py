@@ -160,8 +160,8 @@ class OpenStream:
     ) -> None:
         self.candidate = candidate
         self._reply = reply
-        self._chunks = chunks
         self._key = key
+        self._chunks = self._guarded(chunks)
         self._first: list[StreamChunk] = []
 
     def fetch_first(self) -> None:
@@ -170,10 +170,10 @@ class OpenStream:
         Raises:
             ProviderError: What ended the stream before it.
         """
-        for chunk in self._guarded():
-            self._first.append(chunk)
-            return
-        raise self._cut_off()
+        first = next(self._chunks, None)
+        if first is None:
+            raise self._cut_off()
+        self._first.append(first)
 
     def chunks(self) -> Iterator[StreamChunk]:
         """All chunks, the first one included; the last has a finish reason.
@@ -181,7 +181,7 @@ class OpenStream:
         Raises:
             ProviderError: The stream broke off; the caller adds the partial text.
         """
-        for chunk in chain(self._first, self._guarded()):
+        for chunk in chain(self._first, self._chunks):
             if chunk.finish_reason is not None:
                 self._reply.finish()
                 yield chunk
@@ -193,9 +193,9 @@ class OpenStream:
         """Hang up. May be called from another thread, and twice."""
         self._reply.close()
 
-    def _guarded(self) -> Iterator[StreamChunk]:
+    def _guarded(self, chunks: Iterator[StreamChunk]) -> Iterator[StreamChunk]:
         try:
-            yield from self._chunks
+            yield from chunks
         except ProviderError as error:
             self.close()
             raise named(error, self.candidate, self._key)  # noqa: B904
