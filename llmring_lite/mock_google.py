@@ -1,0 +1,288 @@
+"""Google's Gemini API as its server speaks it.
+
+Shapes: https://ai.google.dev/api/generate-content and
+https://ai.google.dev/gemini-api/docs/troubleshooting; errors are those of
+https://cloud.google.com/apis/design/errors, the time to wait included, which stands
+in the body and in no header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from llmring_lite.mock_model import MockRefusal
+from llmring_lite.mock_reply import (
+    Event,
+    Failure,
+    MockFormat,
+    MockReply,
+    Prompt,
+    Turn,
+    check_tool_results,
+    count_words,
+    split_words,
+    to_json,
+)
+
+# A reply with function calls ends in STOP like any other.
+_FINISH_REASONS: Final[Mapping[str, str]] = {
+    "stop": "STOP",
+    "length": "MAX_TOKENS",
+    "tool_calls": "STOP",
+    "content_filter": "SAFETY",
+}
+
+_ERRORS: Final[Mapping[int, str]] = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+_ROLES: Final[Mapping[str, str]] = {
+    "user": "user",
+    "function": "user",
+    "model": "assistant",
+}
+
+
+def parse_prompt(path: str, body: Mapping[str, Any]) -> Prompt:
+    url = urlsplit(path)
+    model, _, method = unquote(url.path).rpartition("/")[2].partition(":")
+    system = _text((body.get("systemInstruction") or {}).get("parts") or ())
+    turns = [Turn("system", system)] if system else []
+    turns.extend(_turn(content) for content in body["contents"])
+    if turns[-1].role != "user":
+        raise MockRefusal(
+            400, "Please ensure that the conversation ends with a user turn"
+        )
+    check_tool_results(turns)
+    config = body.get("generationConfig") or {}
+    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    mode = calling.get("mode", "AUTO")
+    names = calling.get("allowedFunctionNames") or [""]
+    return Prompt(
+        model=model,
+        turns=turns,
+        tools=[] if mode == "NONE" else _tools(body),
+        forced=names[0] if mode == "ANY" else None,
+        schema=_schema(config),
+        max_tokens=config.get("maxOutputTokens"),
+        stop=tuple(config.get("stopSequences") or ()),
+        stream=method == "streamGenerateContent",
+        body={"alt": parse_qs(url.query).get("alt", [""])[0]},
+    )
+
+
+def _turn(content: Mapping[str, Any]) -> Turn:
+    role = content.get("role", "user")
+    if role not in _ROLES:
+        raise MockRefusal(400, "Please use a valid role: user, model.")
+    parts = content["parts"]
+    calls = [part["functionCall"] for part in parts if "functionCall" in part]
+    results = [part["functionResponse"] for part in parts if "functionResponse" in part]
+    return Turn(
+        _ROLES[role],
+        _text(parts),
+        # Ids are optional, here and there.
+        tuple(call["name"] for call in calls),
+        tuple(result["name"] for result in results),
+    )
+
+
+def _text(parts: Any) -> str:
+    texts = (
+        _result_text(part["functionResponse"]["response"])
+        if "functionResponse" in part
+        else part.get("text", "")
+        for part in parts
+        if not part.get("thought")
+    )
+    return "\n".join(text for text in texts if text)
+
+
+def _result_text(response: Mapping[str, Any]) -> str:
+    """A result is an object: the text in it, if it is nothing but a wrapping."""
+    values = list(response.values())
+    wraps = len(values) == 1 and response.keys() <= {"result", "output", "error"}
+    return values[0] if wraps and isinstance(values[0], str) else to_json(response)
+
+
+def _tools(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        (
+            declaration["name"],
+            declaration.get("parametersJsonSchema", declaration.get("parameters", {})),
+        )
+        for tool in body.get("tools") or ()
+        for declaration in tool.get("functionDeclarations") or ()
+    ]
+
+
+def _schema(config: Mapping[str, Any]) -> Any:
+    if config.get("responseMimeType") != "application/json":
+        return None
+    return config.get("responseJsonSchema") or config.get("responseSchema") or {}
+
+
+def _parts(prompt: Prompt, reply: MockReply) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The parts of a stream, with the tokens that each brings."""
+    for piece in split_words(reply.reasoning):
+        yield count_words(piece), {"text": piece, "thought": True}
+    for piece in split_words(reply.text):
+        yield count_words(piece), {"text": piece}
+    for place, call in enumerate(reply.calls):
+        function = {"name": call.name, "args": call.arguments}
+        if call.given_id:
+            function["id"] = call.given_id
+        part: dict[str, Any] = {"functionCall": function}
+        if place == 0:
+            # The first of parallel calls is signed.
+            part["thoughtSignature"] = _signature(prompt)
+        yield 1, part
+
+
+def _signature(prompt: Prompt) -> str:
+    return prompt.key + "="
+
+
+def _whole_parts(prompt: Prompt, reply: MockReply) -> list[dict[str, Any]]:
+    texts: list[dict[str, Any]] = []
+    if reply.reasoning:
+        texts.append({"text": reply.reasoning, "thought": True})
+    if reply.text:
+        texts.append({"text": reply.text})
+    calls = [part for _, part in _parts(prompt, reply) if "functionCall" in part]
+    return texts + calls
+
+
+def _response(
+    prompt: Prompt,
+    reply: MockReply,
+    parts: list[dict[str, Any]],
+    *,
+    is_last: bool,
+    output: int,
+) -> dict[str, Any]:
+    candidate: dict[str, Any] = {}
+    if parts:
+        candidate["content"] = {"parts": parts, "role": "model"}
+    if is_last:
+        candidate["finishReason"] = _FINISH_REASONS[reply.finish_reason]
+    candidate["index"] = 0
+    if is_last and reply.finish_reason == "tool_calls":
+        candidate["finishMessage"] = "Model generated function call(s)."
+    return {
+        "candidates": [candidate],
+        "usageMetadata": _usage(reply, output),
+        "modelVersion": prompt.model,
+        "responseId": prompt.key,
+    }
+
+
+def _usage(reply: MockReply, output: int) -> dict[str, Any]:
+    # The prompt includes what came from the cache; the candidates' tokens exclude
+    # thoughts; a count of zero is left out.
+    usage = reply.usage
+    counts = {
+        "promptTokenCount": usage.prompt,
+        "candidatesTokenCount": output,
+        "totalTokenCount": usage.prompt + output + usage.reasoning,
+        "cachedContentTokenCount": usage.cache_read,
+        "thoughtsTokenCount": usage.reasoning,
+    }
+    details = [{"modality": "TEXT", "tokenCount": usage.prompt}]
+    return {
+        **{name: number for name, number in counts.items() if number},
+        "promptTokensDetails": details,
+    }
+
+
+def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
+    parts = _whole_parts(prompt, reply)
+    body = _response(prompt, reply, parts, is_last=True, output=reply.usage.output)
+    return f"{to_json(body, indent=2)}\n".encode()
+
+
+def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
+    """Events with `alt=sse`; else the items of one JSON array."""
+    as_events = prompt.body.get("alt") == "sse"
+    parts = list(_parts(prompt, reply)) or [(0, {"text": ""})]
+    output = 0
+    for place, (tokens, part) in enumerate(parts):
+        is_last = place == len(parts) - 1
+        output = reply.usage.output if is_last else output + tokens
+        body = _response(prompt, reply, [part], is_last=is_last, output=output)
+        text = to_json(body)
+        if as_events:
+            yield Event(tokens, f"data: {text}\r\n\r\n".encode())
+        else:
+            before, after = "" if place else "[", "]" if is_last else "\n,\r\n"
+            yield Event(tokens, f"{before}{text}{after}".encode())
+
+
+def build_error(failure: Failure) -> bytes:
+    return f"{to_json({'error': _error(failure)}, indent=2)}\n".encode()
+
+
+def _error(failure: Failure) -> dict[str, Any]:
+    status = _ERRORS.get(
+        failure.status, "INTERNAL" if failure.status >= 500 else "INVALID_ARGUMENT"
+    )
+    details: list[dict[str, Any]] = []
+    if failure.reason == "key":
+        details.append(
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "API_KEY_INVALID",
+                "domain": "googleapis.com",
+                "metadata": {"service": "generativelanguage.googleapis.com"},
+            }
+        )
+    if failure.retry_after is not None:
+        details.append(
+            {
+                "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                "retryDelay": f"{failure.retry_after:g}s",
+            }
+        )
+    error: dict[str, Any] = {
+        "code": failure.status,
+        "message": failure.message,
+        "status": failure.code or status,
+    }
+    return {**error, "details": details} if details else error
+
+
+def build_error_event(failure: Failure) -> bytes:
+    return f"data: {to_json({'error': _error(failure)})}\r\n\r\n".encode()
+
+
+FORMAT: Final = MockFormat(
+    parse_prompt=parse_prompt,
+    build_reply=build_reply,
+    iter_events=iter_events,
+    build_error=build_error,
+    build_error_event=build_error_event,
+    headers=lambda _: {"server-timing": "gfet4t7; dur=1"},
+    error_headers=lambda _: {},
+    unknown_model=(
+        404,
+        "models/{} is not found for API version v1beta, or is not supported for "
+        "generateContent. Call ModelService.ListModels to see the list of available "
+        "models and their supported methods.",
+    ),
+    bad_key=(400, "API key not valid. Please pass a valid API key."),
+    content_type="application/json; charset=UTF-8",
+    stream_type="text/event-stream",
+    error_type="application/json; charset=UTF-8",
+    broken_event=b'data: {"broken": \r\n\r\n',
+)

@@ -1,0 +1,153 @@
+"""Ollama's native chat API as its server speaks it.
+
+Shapes: https://docs.ollama.com/api/chat and https://docs.ollama.com/api/errors.
+Durations are nanoseconds, made up at a millisecond a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from llmring_lite.mock_model import MockRefusal
+from llmring_lite.mock_openai import as_stop
+from llmring_lite.mock_reply import (
+    Event,
+    Failure,
+    MockFormat,
+    MockReply,
+    Prompt,
+    Turn,
+    split_words,
+    to_json,
+)
+
+_CREATED: Final = "2025-01-01T00:00:00.000000Z"
+
+# Calls and filters have no word of their own.
+_DONE_REASONS: Final[Mapping[str, str]] = {"length": "length"}
+
+_ROLES: Final = ("system", "user", "assistant", "tool")
+
+_TOKEN_NS: Final = 1_000_000
+
+
+def parse_prompt(_path: str, body: Mapping[str, Any]) -> Prompt:
+    turns = [_turn(message) for message in body["messages"]]
+    options = body.get("options") or {}
+    limit = options.get("num_predict", -1)
+    format_ = body.get("format")
+    return Prompt(
+        model=body["model"],
+        turns=turns,
+        tools=[
+            (tool["function"]["name"], tool["function"].get("parameters", {}))
+            for tool in body.get("tools") or ()
+        ],
+        schema={} if format_ == "json" else format_ or None,
+        # -1 is no limit, -2 the rest of the context.
+        max_tokens=limit if limit >= 0 else None,
+        stop=as_stop(options.get("stop")),
+        stream=body.get("stream", True) is not False,
+    )
+
+
+def _turn(message: Mapping[str, Any]) -> Turn:
+    role = message["role"]
+    if role not in _ROLES:
+        raise MockRefusal(400, f"invalid role: {role}")
+    for call in message.get("tool_calls") or ():
+        if not isinstance(call["function"]["arguments"], Mapping):
+            raise MockRefusal(
+                400,
+                "json: cannot unmarshal string into Go struct field "
+                ".messages.tool_calls.function.arguments",
+            )
+    # Ids came late and stayed optional: which result answers which call isn't checked.
+    calls = tuple(call["function"]["name"] for call in message.get("tool_calls") or ())
+    return Turn(role, message.get("content") or "", calls)
+
+
+def _line(
+    prompt: Prompt, message: dict[str, Any], done: bool = False, **more: Any
+) -> bytes:
+    body = {
+        "model": prompt.model,
+        "created_at": _CREATED,
+        "message": {"role": "assistant", "content": "", **message},
+        "done": done,
+        **more,
+    }
+    return f"{to_json(body)}\n".encode()
+
+
+def _summary(reply: MockReply) -> dict[str, Any]:
+    # Reasoning is part of what was evaluated, and has no count of its own.
+    prompt, completion = reply.usage.prompt, reply.usage.completion
+    return {
+        "done_reason": _DONE_REASONS.get(reply.finish_reason, "stop"),
+        "total_duration": (prompt + completion) * _TOKEN_NS,
+        "load_duration": 0,
+        "prompt_eval_count": prompt,
+        "prompt_eval_duration": prompt * _TOKEN_NS,
+        "eval_count": completion,
+        "eval_duration": completion * _TOKEN_NS,
+    }
+
+
+def _calls(reply: MockReply) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": call.id("call_"),
+            "function": {
+                "index": index,
+                "name": call.name,
+                "arguments": call.arguments,
+            },
+        }
+        for index, call in enumerate(reply.calls)
+    ]
+
+
+def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
+    message: dict[str, Any] = {"content": reply.text}
+    if reply.reasoning:
+        message["thinking"] = reply.reasoning
+    if reply.calls:
+        message["tool_calls"] = _calls(reply)
+    return _line(prompt, message, done=True, **_summary(reply))
+
+
+def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
+    for piece in split_words(reply.reasoning):
+        yield Event(1, _line(prompt, {"thinking": piece}))
+    for piece in split_words(reply.text):
+        yield Event(1, _line(prompt, {"content": piece}))
+    for call in _calls(reply):
+        yield Event(1, _line(prompt, {"tool_calls": [call]}))
+    yield Event(0, _line(prompt, {}, done=True, **_summary(reply)))
+
+
+def build_error(failure: Failure) -> bytes:
+    return to_json({"error": failure.message}).encode()
+
+
+FORMAT: Final = MockFormat(
+    parse_prompt=parse_prompt,
+    build_reply=build_reply,
+    iter_events=iter_events,
+    build_error=build_error,
+    build_error_event=lambda failure: build_error(failure) + b"\n",
+    headers=lambda _: {},
+    error_headers=lambda failure: (
+        {}
+        if failure.retry_after is None
+        else {"retry-after": f"{failure.retry_after:g}"}
+    ),
+    unknown_model=(404, "model '{}' not found"),
+    bad_key=(401, "unauthorized"),
+    content_type="application/json; charset=utf-8",
+    stream_type="application/x-ndjson",
+    error_type="application/json; charset=utf-8",
+    broken_event=b'{"broken": \n',
+)
