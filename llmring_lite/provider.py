@@ -116,9 +116,9 @@ WIRE_FORMATS: Final[Mapping[str, str]] = {
     "anthropic": "provider_anthropic",
     "google": "provider_google",
     "ollama": "provider_ollama",
-    # The mock's replies are encoded and parsed like OpenAI's, so that the whole
+    # OpenAI's format with the mock's options beside it, so that the whole
     # path of a call is exercised by it.
-    "mock": "provider_openai",
+    "mock": "provider_mock",
 }
 """Kind -> module of this package. Loaded on first use: an import costs time."""
 
