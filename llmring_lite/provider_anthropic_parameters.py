@@ -1,0 +1,251 @@
+"""Sampling, reasoning and tool choice in the words of Anthropic's Messages API.
+
+What a model can't take is reported by `unsupported_reasoning` and
+`unsupported_sampling`; what is left after that is put into the API's fields.
+
+- https://platform.claude.com/docs/en/build-with-claude/thinking
+- https://platform.claude.com/docs/en/build-with-claude/effort
+- https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from llmring_lite.exceptions import InvalidRequestError
+from llmring_lite.provider import JSON
+from llmring_lite.provider_anthropic_models import (
+    DEFAULT_MAX_TOKENS,
+    EFFORT_BUDGETS,
+    MIN_BUDGET,
+    Traits,
+    effort_levels,
+)
+from llmring_lite.schemas import LLMRequest
+
+_TOOL_CHOICES: Final[Mapping[str, str]] = {
+    "auto": "auto",
+    "none": "none",
+    "required": "any",
+    "any": "any",
+}
+_NO_SAMPLING: Final = "this model takes no sampling parameters"
+
+
+# Reasoning --------------------------------------------------------------------------
+
+
+def has_budget(request: LLMRequest, traits: Traits) -> bool:
+    """Whether the request is sent with a thinking budget (type enabled)."""
+    thinking = request.extra_params.get("thinking")
+    if isinstance(thinking, Mapping):
+        return thinking.get("type") == "enabled"
+    if "budget" not in traits:
+        return False
+    if request.reasoning_tokens is not None:
+        return request.reasoning_tokens > 0
+    return request.reasoning_effort not in (None, "none") and "adaptive" not in traits
+
+
+def thinking(request: LLMRequest, traits: Traits, limit: int) -> JSON | None:
+    """The `thinking` field; None leaves it to the model's default.
+
+    `limit`: most tokens that the model can write.
+    """
+    tokens, effort = request.reasoning_tokens, request.reasoning_effort
+    if tokens and "budget" in traits:
+        return {"type": "enabled", "budget_tokens": tokens}
+    if effort == "none" or (tokens == 0 and (effort is None or "budget" in traits)):
+        off = {"off": "disabled", "between": "between_tools"}
+        kind = next((off[word] for word in off if word in traits), None)
+        return {"type": kind} if kind and "on" in traits else None
+    if effort is None:
+        return None
+    if "adaptive" in traits:
+        # Newer models leave the summary out unless it is asked for.
+        return {"type": "adaptive", "display": "summarized"}
+    most = request.max_tokens or limit
+    if "budget" not in traits or most <= MIN_BUDGET:
+        return None
+    # Half of the reply is left for the answer.
+    budget = min(EFFORT_BUDGETS[effort], max(MIN_BUDGET, most // 2))
+    return {"type": "enabled", "budget_tokens": budget}
+
+
+def effort(request: LLMRequest, traits: Traits) -> str | None:
+    """`output_config.effort`."""
+    if "effort" not in traits or request.reasoning_effort == "none":
+        return None
+    return "low" if request.reasoning_effort == "minimal" else request.reasoning_effort
+
+
+def default_max_tokens(thinking: Any, limit: int) -> int:
+    """`max_tokens`, which the API requires, for a request that sets none."""
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    return min(limit, DEFAULT_MAX_TOKENS + (budget or 0))
+
+
+def unsupported_reasoning(
+    request: LLMRequest, traits: Traits, limit: int
+) -> dict[str, str]:
+    """Field -> why the model can't take what the request sets there."""
+    found = {"seed": "the Messages API has no seed"}
+    problem = _tokens_problem(request, traits, limit)
+    if problem:
+        found["reasoning_tokens"] = problem
+    problem = _effort_problem(request, traits)
+    if problem:
+        found["reasoning_effort"] = problem
+    return found
+
+
+def _always_thinks(traits: Traits) -> bool:
+    return "on" in traits and not traits & {"off", "between"}
+
+
+def _tokens_problem(request: LLMRequest, traits: Traits, limit: int) -> str | None:
+    tokens = request.reasoning_tokens
+    if tokens is None:
+        return None
+    if "budget" not in traits:
+        if request.reasoning_effort is not None:
+            return None  # which says the same in the model's own terms
+        if tokens == 0:
+            return "this model always thinks" if _always_thinks(traits) else None
+        if "effort" in traits:
+            return "this model takes no thinking budget; set reasoning_effort instead"
+        return "this model doesn't think"
+    most = limit if request.max_tokens is None else request.max_tokens
+    if tokens == 0:
+        return "this model always thinks" if _always_thinks(traits) else None
+    if tokens < MIN_BUDGET:
+        return f"a thinking budget has at least {MIN_BUDGET} tokens"
+    if tokens >= most:
+        return (
+            f"a thinking budget must stay below max_tokens, which includes it, and "
+            f"that is {most}"
+        )
+    return None
+
+
+def _effort_problem(request: LLMRequest, traits: Traits) -> str | None:
+    wanted, levels = request.reasoning_effort, effort_levels(traits)
+    if wanted is None:
+        return None
+    if not levels and request.reasoning_tokens is not None:
+        return None  # which says the same in the model's own terms
+    if wanted == "none":
+        return "this model always thinks" if _always_thinks(traits) else None
+    known = levels or (tuple(EFFORT_BUDGETS) if "budget" in traits else ())
+    if not known:
+        return "this model doesn't think"
+    if wanted not in known and wanted != "minimal":
+        return f"this model knows none, minimal, {', '.join(levels or known[1:])}"
+    if not levels and (request.max_tokens or MIN_BUDGET + 1) <= MIN_BUDGET:
+        return (
+            f"a thinking budget has at least {MIN_BUDGET} tokens, and max_tokens, "
+            f"which includes it, is {request.max_tokens}"
+        )
+    return None
+
+
+# Sampling and tool choice -------------------------------------------------------------
+
+
+def sampling(request: LLMRequest, traits: Traits) -> Iterator[tuple[str, float]]:
+    """temperature and top_p.
+
+    1 is the default of both, and left out where the field as such is refused.
+    """
+    temperature, top_p = request.temperature, request.top_p
+    if "sampling" not in traits:
+        return
+    if temperature is not None and not (
+        temperature == 1 and top_p is not None and "both" not in traits
+    ):
+        yield "temperature", temperature
+    if top_p is not None and not (
+        top_p == 1 and temperature is not None and "both" not in traits
+    ):
+        yield "top_p", top_p
+
+
+def unsupported_sampling(
+    request: LLMRequest, traits: Traits, thinking: JSON | None
+) -> dict[str, str]:
+    """Field -> why the model can't take it, with this `thinking`, as set."""
+    thinks = thinking is not None and thinking["type"] in ("enabled", "adaptive")
+    found = {}
+    problem = _temperature_problem(request, traits, thinks)
+    if problem:
+        found["temperature"] = problem
+    problem = _top_p_problem(request, traits, thinks)
+    if problem:
+        found["top_p"] = problem
+    if is_forced(request.tool_choice):
+        if "forced" not in traits:
+            found["tool_choice"] = (
+                "this model can't be made to call a tool; choose 'auto' and say in the "
+                "prompt when to call one"
+            )
+        elif has_budget(request, traits):
+            found["tool_choice"] = (
+                "with a thinking budget it can be 'auto' or 'none' only"
+            )
+    return found
+
+
+def _temperature_problem(
+    request: LLMRequest, traits: Traits, thinks: bool
+) -> str | None:
+    temperature = request.temperature
+    if temperature is None or temperature == 1:
+        return None
+    if "sampling" not in traits:
+        return _NO_SAMPLING
+    if not 0 <= temperature <= 1:
+        return "in the Messages API it goes from 0 to 1"
+    return "a model that thinks takes no other than 1" if thinks else None
+
+
+def _top_p_problem(request: LLMRequest, traits: Traits, thinks: bool) -> str | None:
+    top_p = request.top_p
+    if top_p is None or top_p == 1:
+        return None
+    if "sampling" not in traits:
+        return _NO_SAMPLING
+    if thinks and top_p < 0.95:
+        return "a model that thinks takes none below 0.95"
+    if request.temperature not in (None, 1) and "both" not in traits:
+        return "this model takes temperature or top_p, not both"
+    return None
+
+
+def parse_tool_choice(choice: str | Mapping[str, Any] | None) -> JSON | None:
+    """A tool choice in the API's form, which is also taken as it is.
+
+    Raises:
+        InvalidRequestError: It is none that is known.
+    """
+    if choice is None:
+        return None
+    if isinstance(choice, str) and choice in _TOOL_CHOICES:
+        return {"type": _TOOL_CHOICES[choice]}
+    if isinstance(choice, Mapping):
+        if choice.get("type") == "function":
+            name = (choice.get("function") or choice).get("name")
+            if name:
+                return {"type": "tool", "name": name}
+        elif choice.get("type") in ("auto", "any", "none", "tool"):
+            return dict(choice)
+    raise InvalidRequestError(
+        f"unknown tool_choice {choice!r}; it can be 'auto', 'none', 'required', or "
+        '{"type": "function", "function": {"name": ...}}'
+    )
+
+
+def is_forced(choice: str | Mapping[str, Any] | None) -> bool:
+    """Whether the model would have to call a tool."""
+    wire = parse_tool_choice(choice)
+    return wire is not None and wire["type"] in ("any", "tool")
