@@ -11,9 +11,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from llmring_lite.cli_options import add_lockfile_options
+from llmring_lite.cli_lockfile import is_bundled
+from llmring_lite.cli_options import UsageError, add_lockfile_options
 from llmring_lite.cli_output import complain, note, say_json, wants_utf8
-from llmring_lite.exceptions import InvalidRequestError, LLMRingError
+from llmring_lite.exceptions import LLMRingError
 from llmring_lite.schemas import LLMResponse, Message, StreamChunk
 from llmring_lite.service import LLMRing
 
@@ -93,7 +94,7 @@ def run_chat(args: Namespace) -> int:
         if text == "-":
             text = _read_stdin()
         if not text.strip() and not args.file:
-            raise InvalidRequestError("the message is empty")
+            raise UsageError("the message is empty")
         conversation.ask(_content(text, args.file))
     return 0
 
@@ -156,8 +157,8 @@ class _Conversation:
 
 def _default_model(ring: LLMRing) -> str:
     aliases = list(ring.list_aliases())
-    if ring.lockfile is None or ring.lockfile.is_bundled:
-        raise InvalidRequestError(
+    if is_bundled(ring.lockfile):
+        raise UsageError(
             "no lockfile, so no alias to talk to: make one with `llmring-lite lock "
             "init`, or name a model with --model PROVIDER:MODEL"
         )
@@ -166,7 +167,7 @@ def _default_model(ring: LLMRing) -> str:
     for name in ("default", "fast"):
         if name in aliases:
             return name
-    raise InvalidRequestError(
+    raise UsageError(
         f"which model? Choose with --model: {', '.join(aliases)}"
         if aliases
         else f"{ring.lockfile_path} binds no alias in this profile: bind one with "
@@ -213,7 +214,7 @@ def _document(path: Path) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise InvalidRequestError(
+        raise UsageError(
             f"{path} can't be sent: it is neither text in UTF-8 nor a file named "
             f"{', '.join(_PART_TYPES)}"
         )
@@ -368,7 +369,7 @@ def _ask(
     """One turn; False if it failed."""
     try:
         conversation.ask(_content(line, files))
-    except (LLMRingError, OSError) as error:
+    except (LLMRingError, UsageError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise
         complain(str(error))

@@ -155,7 +155,7 @@ def _say_explanation(facts: dict[str, Any], route: Route) -> None:
         ("profile", f"{facts['profile']} ({facts['profile_source']})"),
     ]
     if route.binding is not None:
-        resolved = [candidate.ref for candidate in route.candidates]
+        resolved = tuple(candidate.ref for candidate in route.candidates)
         lines += binding_details(route.binding, resolved)
     width = max(len(name) for name, _ in lines)
     for name, text in lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 
-from llmring_lite.cli_output import PROGRAM, complain, note
+from llmring_lite.cli_output import complain
 from llmring_lite.lockfile import Lockfile, bundled_path, find_lockfile
 
 
@@ -20,12 +20,12 @@ def open_lockfile(args: Namespace) -> Lockfile:
     lockfile = Lockfile.load(find_lockfile(args.lockfile))
     for warning in lockfile.warnings:
         complain(warning, kind="warning")
-    if lockfile.path == bundled_path():
-        note(
-            "No llmring.lock here: this is the one bundled with the package. "
-            f"`{PROGRAM} lock init` makes your own."
-        )
     return lockfile
+
+
+def is_bundled(lockfile: Lockfile) -> bool:
+    """True if there is no lockfile but the one that comes with the package."""
+    return lockfile.path == bundled_path()
 
 
 def profile_of(args: Namespace, lockfile: Lockfile) -> str:
@@ -49,6 +49,6 @@ def lockfile_source(args: Namespace, lockfile: Lockfile) -> str:
         return "--lockfile"
     if os.environ.get("LLMRING_LOCKFILE_PATH"):
         return "LLMRING_LOCKFILE_PATH"
-    if lockfile.path == bundled_path():
+    if is_bundled(lockfile):
         return "bundled with the package, as nothing else was found"
     return "found in the current folder"

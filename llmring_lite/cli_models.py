@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any, Final
 
-from llmring_lite.cli_lockfile import open_lockfile, profile_of
+from llmring_lite.cli_lockfile import is_bundled, open_lockfile, profile_of
 from llmring_lite.cli_options import add_json_option, add_lockfile_options
-from llmring_lite.cli_output import note, paint, plural, say, say_json
+from llmring_lite.cli_output import PROGRAM, note, paint, plural, say, say_json
 from llmring_lite.lockfile import AliasBinding
 
 
@@ -23,6 +23,11 @@ def add_aliases_arguments(parser: ArgumentParser) -> None:
 
 def run_aliases(args: Namespace) -> int:
     lockfile = open_lockfile(args)
+    if is_bundled(lockfile):
+        note(
+            "No llmring.lock here: this is the one bundled with the package. "
+            f"`{PROGRAM} lock init` makes your own."
+        )
     profile = profile_of(args, lockfile)
     bindings = lockfile.get_profile(profile).bindings
     resolved = {alias: lockfile.flatten(alias, profile) for alias in bindings}
@@ -43,7 +48,7 @@ def run_aliases(args: Namespace) -> int:
     return 0
 
 
-def alias_line(binding: AliasBinding, models: list[str]) -> str:
+def alias_line(binding: AliasBinding, models: tuple[str, ...]) -> str:
     """`summarizer → anthropic:claude-haiku-4-5 (+ 2 fallbacks)`."""
     others = len(models) - 1
     if binding.strategy != "fallback":
@@ -53,17 +58,17 @@ def alias_line(binding: AliasBinding, models: list[str]) -> str:
     return f"{paint(binding.alias, 'bold')} → {models[0]}{paint(more, 'dim')}"
 
 
-def _say_details(binding: AliasBinding, resolved: list[str]) -> None:
+def _say_details(binding: AliasBinding, resolved: tuple[str, ...]) -> None:
     for name, text in binding_details(binding, resolved):
         say(f"    {name}: {text}")
 
 
 def binding_details(
-    binding: AliasBinding, resolved: list[str]
+    binding: AliasBinding, resolved: tuple[str, ...]
 ) -> list[tuple[str, str]]:
     """What a binding says besides its alias, as names and texts."""
     details = [("models", ", ".join(binding.models))]
-    if resolved != list(binding.models):
+    if resolved != binding.models:
         details.append(("resolves to", ", ".join(resolved)))
     details.append(("strategy", binding.strategy))
     if binding.weights is not None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from llmring_lite import keys
 from llmring_lite.lockfile_edit import create
 from llmring_lite.provider import BUILTIN
 
@@ -162,17 +161,26 @@ def _provider(model: str) -> str:
     return model.partition(":")[0]
 
 
-def usable_providers() -> list[str]:
-    """The providers of the table whose keys are set at this moment."""
-    return [name for name in provider_names() if keys.has_key(BUILTIN[name])]
+def usable_providers(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The providers of the table above with a variable that holds a key."""
+    return [
+        name
+        for name in provider_names()
+        if any(environ.get(key, "").strip() for key in BUILTIN[name].api_key_env)
+    ]
 
 
-def write(path: str | os.PathLike[str], *, force: bool = False) -> list[str]:
-    """Write a first lockfile, and return the providers it uses.
+def write(
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> list[str]:
+    """Write a first lockfile for the keys in `environ`; return their providers.
 
     Raises:
         LockfileError: It exists and `force` is False, or it can't be written.
     """
-    usable = usable_providers()
+    usable = usable_providers(environ)
     create(Path(path), lockfile_text(usable), force=force)
     return usable

@@ -22,6 +22,13 @@ from llmring_lite.exceptions import (
     ProviderRateLimitError,
 )
 
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package, for processes that start in another folder."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+
+
 RunCLI = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
@@ -193,9 +200,8 @@ def test_an_interrupt_exits_130_without_a_traceback(
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_in_the_real_process_exits_130(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmring_lite", "chat", "-"],
+        [sys.executable, "-m", "llmring_lite", "chat", "-", "--model", "mock:echo"],
         cwd=tmp_path,
-        env={**os.environ, "LLMRING_LOCKFILE_PATH": ""},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
