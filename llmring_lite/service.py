@@ -61,6 +61,7 @@ class LLMRing:
         *,
         profile: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
+        max_retries: int = 2,
         receipts: str | os.PathLike[str] | bool | None = None,
         server_url: str | None = None,
         api_key: str | None = None,
@@ -75,6 +76,8 @@ class LLMRing:
             profile: Counts more than `LLMRING_PROFILE` and the file's default.
             timeout: Seconds for one attempt, body included; None for no limit.
                 Default: `LLMRING_PROVIDER_TIMEOUT_S`, else 60.
+            max_retries: How often one candidate is tried again after a passing
+                failure.
             receipts, server_url, api_key: Where calls are recorded.
 
         Raises:
@@ -87,6 +90,7 @@ class LLMRing:
         self.server_url = server_url
         self._api_key = api_key
         self._profile = profile
+        self.max_retries = max_retries
         self._timeout = check_timeout(timeout)
         self._senders: dict[tuple[str, str], attempt.Sender] = {}
         self._use(find_lockfile(lockfile_path))
