@@ -57,7 +57,8 @@ class ProviderError(LLMRingError):
         retry_after: Seconds the provider asked to wait, None if it didn't say.
         code: The provider's machine-readable error code or type, if any.
         partial: Text that had arrived before the failure, `""` if none.
-        should_retry: What the provider's `x-should-retry` header said, or None.
+        should_retry: What the provider's `x-should-retry` header said; False for a
+            spent quota; else None.
     """
 
     def __init__(

@@ -1,17 +1,16 @@
 """A provider's refusal -> the exception that says what it means.
 
-One table of status codes, one of machine-readable codes, and, for the few cases in
-which a provider gives neither, the wording of its message. This is the only place
-that reads the words of an error.
+The machine-readable code counts first, then, where a provider's code is a mere
+"invalid request", the words of its message, then the HTTP status. This is the only
+place that reads the words of an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import (
     ContentFilterError,
@@ -27,15 +26,18 @@ from llmring_lite.exceptions import (
 
 _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     401: ProviderAuthenticationError,
+    402: ProviderRateLimitError,  # no credit left: DeepSeek, OpenRouter
     403: ProviderAuthenticationError,
     404: ModelNotFoundError,
     408: ProviderTimeoutError,
+    413: ContextLengthError,
     429: ProviderRateLimitError,
+    498: ProviderOverloadedError,  # Groq's flex tier
     503: ProviderOverloadedError,
     529: ProviderOverloadedError,
 }
 
-# Codes and types that say more than the status, or come in a 200 stream.
+# Lower case. Codes and types that say more than the status, or come in a 200 stream.
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     # OpenAI: https://platform.openai.com/docs/guides/error-codes
     "invalid_api_key": ProviderAuthenticationError,
@@ -43,53 +45,105 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "context_length_exceeded": ContextLengthError,
     "content_filter": ContentFilterError,
     "content_policy_violation": ContentFilterError,
+    "invalid_prompt": ContentFilterError,
     "rate_limit_exceeded": ProviderRateLimitError,
     "insufficient_quota": ProviderRateLimitError,
+    "server_is_overloaded": ProviderOverloadedError,
+    "slow_down": ProviderOverloadedError,
+    # Azure: https://learn.microsoft.com/azure/ai-foundry/openai/how-to/content-filters
+    "responsibleaipolicyviolation": ContentFilterError,
+    "deploymentnotfound": ModelNotFoundError,
+    "ratelimitreached": ProviderRateLimitError,
     # Anthropic: https://docs.claude.com/en/api/errors
     "authentication_error": ProviderAuthenticationError,
     "permission_error": ProviderAuthenticationError,
+    "billing_error": ProviderRateLimitError,
     "rate_limit_error": ProviderRateLimitError,
+    "request_too_large": ContextLengthError,
     "overloaded_error": ProviderOverloadedError,
     "timeout_error": ProviderTimeoutError,
     # Google: https://ai.google.dev/gemini-api/docs/troubleshooting
-    "API_KEY_INVALID": ProviderAuthenticationError,
-    "UNAUTHENTICATED": ProviderAuthenticationError,
-    "PERMISSION_DENIED": ProviderAuthenticationError,
-    "RESOURCE_EXHAUSTED": ProviderRateLimitError,
-    "UNAVAILABLE": ProviderOverloadedError,
-    "DEADLINE_EXCEEDED": ProviderTimeoutError,
+    "api_key_invalid": ProviderAuthenticationError,
+    "unauthenticated": ProviderAuthenticationError,
+    "permission_denied": ProviderAuthenticationError,
+    "resource_exhausted": ProviderRateLimitError,
+    "unavailable": ProviderOverloadedError,
+    "deadline_exceeded": ProviderTimeoutError,
+    # Perplexity, llama.cpp, and names that several compatible servers use
+    "too_many_prompt_tokens": ContextLengthError,
+    "exceed_context_size_error": ContextLengthError,
+    "insufficient_balance": ProviderRateLimitError,
+    "engine_overloaded": ProviderOverloadedError,
+    "overloaded": ProviderOverloadedError,
 }
 
-# Last resort, and only for a 400 (or an error without a status): providers whose
-# code for these is a mere "invalid request".
-_BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[ProviderError]], ...]] = (
+# A spent quota looks like a rate limit, but waiting doesn't help.
+_SPENT_CODES: Final = frozenset(
+    {"insufficient_quota", "insufficient_balance", "billing_error"}
+)
+# The patterns below are compiled on their first use: most programs never need them.
+_SPENT_WORDS: Final = (
+    r"credit balance is too low|insufficient (balance|credits?|funds|quota)"
+)
+
+_BY_WORDS: Final[tuple[tuple[str, type[ProviderError]], ...]] = (
     (
-        re.compile(
-            r"prompt is too long|context (length|window)|maximum context|"
-            r"input token count .* exceeds|too many (input )?tokens",
-            re.IGNORECASE,
-        ),
+        r"prompt (is )?too long|input is too long|messages is too long"
+        r"|context (length|window|limit|size)|maximum (context|prompt length)"
+        r"|longer than the (maximum )?model|too many (input|prompt) tokens"
+        r"|input token count .*exceeds|tokens.{0,60} must (be|have) (<|less)",
         ContextLengthError,
     ),
-    (re.compile(r"api[ _-]?key", re.IGNORECASE), ProviderAuthenticationError),
     (
-        re.compile(
-            r"model\b.{0,80}\b(not found|does not exist|not exist|unknown|invalid)|"
-            r"\b(unknown|invalid|no such) model",
-            re.IGNORECASE | re.DOTALL,
-        ),
+        r"content exists risk|content (filter|management polic|polic)"
+        r"|(prompt|input|content|request|it) (was|has been|were) flagged"
+        r"|violat\w+.{0,60}(usage|safety|acceptable use) (polic|guideline)",
+        ContentFilterError,
+    ),
+    (
+        r"(incorrect|invalid|missing|expired|wrong|revoked|no) (x-)?api[ _-]?key"
+        r"|api[ _-]?key\W.{0,60}(not valid|invalid|incorrect|missing|expired"
+        r"|not found|required|not provided|revoked)"
+        r"|authentication (fail|header)",
+        ProviderAuthenticationError,
+    ),
+    (
+        r"\bmodel\b.{0,100}?(not found|not exist|n't exist|not a valid model"
+        r"|not available|you do not have access)"
+        r"|not a valid model|(unknown|invalid|no such|unsupported) model\b"
+        r"|model names? (is|are) .{0,400}but you passed|no endpoints found",
         ModelNotFoundError,
     ),
+    (_SPENT_WORDS, ProviderRateLimitError),
 )
+"""In order of precedence. Looked at where `_WORDS_COUNT` says so."""
+
+_WORDS_COUNT: Final = frozenset({None, 400, 403, 413, 422})
+"""Statuses that leave open what is meant; None is an event of a 200 stream."""
+
+_WRONG_ADDRESS: Final = (
+    r"^(<|404 page not found|not found\W*$)|\b(unknown request url|invalid url)\b"
+)
+"""A 404 that isn't about a model: a proxy's or web framework's own page."""
 
 _REQUEST_ID_HEADERS: Final = (
     "x-request-id",
     "request-id",
     "apim-request-id",
+    "mistral-correlation-id",
     "cf-ray",
 )
 
 _MESSAGE_LIMIT: Final = 2000
+
+
+class _Facts(NamedTuple):
+    """What an error says of itself; `codes` and types as sent, outermost first."""
+
+    message: str
+    codes: list[str]
+    request_id: str | None
+    retry_delay_s: float | None
 
 
 def parse_error(
@@ -109,71 +163,137 @@ def parse_error(
 
     The caller fills in provider and model.
     """
-    message, codes = _describe(body)
+    facts = _read(body)
     lower = {name.lower(): value for name, value in (headers or {}).items()}
-    error_class = _classify(status, codes, message)
-    if not message:
-        message = f"error without a message ({', '.join(codes) or 'no code'})"
+    error_class = _classify(status, facts)
+    retry_after = parse_retry_after(lower, now)
     return error_class(
-        message[:_MESSAGE_LIMIT],
+        facts.message[:_MESSAGE_LIMIT] or _stand_in(status, facts),
         status_code=status,
-        code=codes[0] if codes else None,
+        code=_telling_code(facts.codes),
         request_id=next(
-            (lower[name] for name in _REQUEST_ID_HEADERS if lower.get(name)), None
+            (lower[name] for name in _REQUEST_ID_HEADERS if lower.get(name)),
+            facts.request_id,
         ),
-        retry_after=parse_retry_after(lower, now),
-        should_retry={"true": True, "false": False}.get(
-            lower.get("x-should-retry", "").lower()
-        ),
+        retry_after=facts.retry_delay_s if retry_after is None else retry_after,
+        should_retry=_should_retry(lower, facts),
     )
 
 
-def _classify(
-    status: int | None, codes: list[str], message: str
-) -> type[ProviderError]:
-    for code in codes:
-        if code in _BY_CODE:
-            return _BY_CODE[code]
-    if status in (None, 400, 404, 413, 422):
+def _classify(status: int | None, facts: _Facts) -> type[ProviderError]:
+    for code in facts.codes:
+        error_class = _BY_CODE.get(code.lower())
+        if error_class is not None:
+            return error_class
+    if status in _WORDS_COUNT:
         for pattern, error_class in _BY_WORDS:
-            if pattern.search(message):
+            if _says(facts, pattern):
                 return error_class
     if status is None:
-        # An event in a 200 stream may carry the status as its code.
-        status = next((int(code) for code in codes if code.isdecimal()), None)
+        # An event of a 200 stream may carry the status as its code.
+        status = next((int(c) for c in facts.codes if re.fullmatch("[45]..", c)), None)
+    if status == 404 and _says(facts, _WRONG_ADDRESS):
+        return ProviderResponseError
     return _BY_STATUS.get(status or 0, ProviderResponseError)
 
 
-def _describe(body: Any) -> tuple[str, list[str]]:
-    """Message and codes (most telling first) of an error of any shape."""
+def _says(facts: _Facts, pattern: str) -> bool:
+    return bool(re.search(pattern, facts.message, re.IGNORECASE | re.DOTALL))
+
+
+def _telling_code(codes: list[str]) -> str | None:
+    """A word rather than a number; `"error"` (Anthropic's outer type) says nothing."""
+    words = [code for code in codes if code != "error"]
+    return next((code for code in words if not code.isdecimal()), None) or next(
+        iter(words), None
+    )
+
+
+def _should_retry(headers: Mapping[str, str], facts: _Facts) -> bool | None:
+    """The provider's word, or False for a spent quota, else None."""
+    said = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    if said is None and (
+        not _SPENT_CODES.isdisjoint(facts.codes) or _says(facts, _SPENT_WORDS)
+    ):
+        return False
+    return said
+
+
+def _stand_in(status: int | None, facts: _Facts) -> str:
+    known = [*([f"HTTP {status}"] if status else []), *facts.codes]
+    return f"the provider sent an error without a message ({', '.join(known) or '?'})"
+
+
+# Reading an error of any shape ---------------------------------------------------
+
+
+def _read(body: Any) -> _Facts:
+    """Message, codes and hints, wherever in the body they are."""
     message, codes = "", []
+    request_id: str | None = None
+    retry_delay_s: float | None = None
+    for item in _walk(body):
+        if isinstance(item, str):
+            message = message or _plain(item)
+            continue
+        for key in ("code", "status", "type", "reason", "status_code"):
+            value = item.get(key)
+            if isinstance(value, (str, int)) and not isinstance(value, bool):
+                codes.append(str(value))
+        for key in ("message", "msg", "error_description"):
+            if isinstance(item.get(key), str):
+                message = message or _place(item) + _plain(item[key])
+        if isinstance(item.get("request_id"), str):
+            request_id = request_id or item["request_id"]
+        if isinstance(item.get("retryDelay"), str):  # Google's RetryInfo: "37.5s"
+            retry_delay_s = _number(item["retryDelay"].removesuffix("s"))
+    return _Facts(message, codes, request_id, retry_delay_s)
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    """Where in the request a validation error is (FastAPI, Mistral)."""
+    loc = item.get("loc")
+    return f"{'.'.join(map(str, loc))}: " if isinstance(loc, list) and loc else ""
+
+
+def _walk(body: Any) -> Iterator[Any]:
+    """The objects and texts of an error, outermost first.
+
+    Seen: `error` as an object or a text, beside a text in `code` or with
+    `innererror`; `detail` or `message` as a text, an object or a list of objects;
+    `errors`; a list around it all; no JSON at all.
+    """
     todo = [body]
     while todo:
         item = todo.pop(0)
-        if isinstance(item, str):
-            message = message or item.strip()
-        elif isinstance(item, list):
+        if isinstance(item, list):
             todo[:0] = item
         elif isinstance(item, Mapping):
-            for key in ("reason", "code", "status", "type"):
-                value = item.get(key)
-                if isinstance(value, (str, int)) and not isinstance(value, bool):
-                    codes.append(str(value))
-            text = next(
-                (
-                    item[key]
-                    for key in ("message", "msg", "error_description")
-                    if isinstance(item.get(key), str) and item[key].strip()
-                ),
-                "",
-            )
-            message = message or text.strip()
-            todo[:0] = [
+            yield item
+            todo += [
                 item[key]
-                for key in ("error", "errors", "detail", "details", "innererror")
-                if item.get(key) and not (message and isinstance(item[key], str))
+                for key in (
+                    "error",
+                    "message",
+                    "errors",
+                    "detail",
+                    "details",
+                    "innererror",
+                )
+                if isinstance(item.get(key), (str, list, Mapping))
+                and not (key == "message" and isinstance(item[key], str))
             ]
-    return message, codes
+        elif isinstance(item, str):
+            yield item
+
+
+def _plain(text: str) -> str:
+    """A message without surrounding blanks; of a web page its title."""
+    text = text.strip()
+    if text.startswith("<"):
+        title = re.search(r"<title>\s*(.*?)\s*</title>", text, re.I | re.S)
+        return f"<{title[1]}>" if title and title[1] else text
+    return text
 
 
 def parse_retry_after(
@@ -185,12 +305,15 @@ def parse_retry_after(
     past is 0.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
+    if milliseconds:  # Azure may say 0 here and 1 second in the other
         return milliseconds / 1000
     value = headers.get("retry-after")
     seconds = _number(value)
     if seconds is not None or not value:
-        return seconds
+        return milliseconds if seconds is None else seconds
+    # Nearly all send a number; the module that reads dates costs start-up time.
+    from email.utils import parsedate_to_datetime
+
     try:
         when = parsedate_to_datetime(value)
     except ValueError:
