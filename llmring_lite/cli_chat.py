@@ -9,7 +9,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from llmring_lite.cli_lockfile import is_bundled
 from llmring_lite.cli_options import UsageError, add_lockfile_options
@@ -95,7 +95,7 @@ def run_chat(args: Namespace) -> int:
             text = _read_stdin()
         if not text.strip() and not args.file:
             raise UsageError("the message is empty")
-        conversation.ask(_content(text, args.file))
+        conversation.ask(build_content(text, args.file))
     return 0
 
 
@@ -189,7 +189,7 @@ _PART_TYPES: Final[Mapping[str, str]] = {
 """Suffix -> the type of part that the library loads by itself. Others are text."""
 
 
-def _content(text: str, files: Sequence[str]) -> str | list[dict[str, Any]]:
+def build_content(text: str, files: Sequence[str]) -> str | list[dict[str, Any]]:
     """A user turn: text files, then the text; other files as parts before it."""
     parts: list[dict[str, Any]] = []
     documents: list[str] = []
@@ -338,10 +338,10 @@ def _converse(conversation: _Conversation, files: Sequence[str]) -> int:
     A failed turn is reported and forgotten. With someone at the terminal that is all;
     from a pipe the exit code tells.
     """
-    interactive = sys.stdin is not None and sys.stdin.isatty()
+    interactive = _is_terminal(sys.stdin)
     _accept_any_bytes()
     if interactive:
-        conversation.stream = conversation.stream or sys.stdout.isatty()
+        conversation.stream = conversation.stream or _is_terminal(sys.stdout)
         with contextlib.suppress(ImportError):  # absent on Windows
             import readline  # noqa: F401 - gives input() editing and a history
         note(f"Talking to {conversation.model}. {_HELP}")
@@ -368,7 +368,7 @@ def _ask(
 ) -> bool:
     """One turn; False if it failed."""
     try:
-        conversation.ask(_content(line, files))
+        conversation.ask(build_content(line, files))
     except (LLMRingError, UsageError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -384,18 +384,24 @@ def _ask(
 
 def _read_line(interactive: bool) -> str | None:
     """The next line of stdin, None at its end. Ctrl-C at the prompt passes through."""
-    prompt = "> " if interactive else ""
-    if prompt and not sys.stdout.isatty():
-        # input() would write the prompt to stdout, into the result.
-        sys.stderr.write(prompt)
-        sys.stderr.flush()
-        prompt = ""
-    try:
-        return _mend(input(prompt))
-    except EOFError:
-        if interactive:
-            note("")
+    if sys.stdin is None:
         return None
+    if interactive and _is_terminal(sys.stdout):
+        try:
+            return _mend(input("> "))
+        except EOFError:
+            note("")
+            return None
+    if interactive:
+        # input() would write the prompt to stdout, into the result.
+        sys.stderr.write("> ")
+        sys.stderr.flush()
+    line = sys.stdin.readline()
+    return _mend(line.rstrip("\r\n")) if line else None
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 # quickstart ----------------------------------------------------------------------
