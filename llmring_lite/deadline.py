@@ -65,7 +65,7 @@ class Deadline:
     attempt (connect, send, headers, body) draws on the same seconds.
     """
 
-    __slots__ = ("_clock", "expires_at")
+    __slots__ = ("_clock", "_interrupt", "expires_at")
 
     def __init__(
         self,
@@ -74,7 +74,14 @@ class Deadline:
     ) -> None:
         """Begin now; `seconds=None` never expires."""
         self._clock = clock
+        self._interrupt: Callable[[], None] | None = None
         self.expires_at = inf if seconds is None else clock() + seconds
+
+    def within(self, seconds: float | None) -> Deadline:
+        """A deadline for a part of the work: `seconds` from now, or this one."""
+        part = Deadline(seconds, self._clock)
+        part.expires_at = min(part.expires_at, self.expires_at)
+        return part
 
     def remaining(self) -> float:
         """Seconds left: negative once expired, `inf` if there is no limit."""
@@ -82,3 +89,18 @@ class Deadline:
 
     def expired(self) -> bool:
         return self._clock() >= self.expires_at
+
+    def cancel(self) -> None:
+        """Bring the deadline forward to now, from any thread.
+
+        Whatever is waiting under it is woken, if it said how (`on_cancel`).
+        """
+        self.expires_at = -inf
+        if self._interrupt is not None:
+            self._interrupt()
+
+    def on_cancel(self, interrupt: Callable[[], None]) -> None:
+        """Have `interrupt` called on `cancel`; at once if that has happened."""
+        self._interrupt = interrupt
+        if self.expires_at == -inf:
+            interrupt()

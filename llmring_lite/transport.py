@@ -205,7 +205,6 @@ class Provider:
         request: HTTPRequest,
         key: Secret | None,
         deadline: Deadline,
-        exchange: Exchange | None = None,
     ) -> Reply:
         """POST a request and read the whole answer, whatever its status.
 
@@ -213,7 +212,7 @@ class Provider:
             ProviderTimeoutError, ProviderConnectionError, ProviderResponseError,
             InvalidRequestError: see `stream`.
         """
-        stream = self._open(request, key, deadline, exchange, "application/json")
+        stream = self._open(request, key, deadline, "application/json")
         return Reply(stream.status, stream.headers, stream.read())
 
     def stream(
@@ -221,15 +220,14 @@ class Provider:
         request: HTTPRequest,
         key: Secret | None,
         deadline: Deadline,
-        exchange: Exchange | None = None,
     ) -> StreamReply:
         """POST a request and return as soon as status and headers are in.
 
         Args:
             request: From a mapper; its URL must be below the endpoint's base URL.
             key: From `keys.lookup`; None sends no credential.
-            deadline: Bounds connecting, sending, and every read of the answer.
-            exchange: Where the caller wants to be able to cancel.
+            deadline: Bounds connecting, sending, and every read of the answer;
+                cancelling it from another thread ends the exchange.
 
         Raises:
             ProviderTimeoutError: The deadline passed.
@@ -237,21 +235,20 @@ class Provider:
             ProviderResponseError: The answer is no HTTP, or a redirect.
             InvalidRequestError: The body can't be written as JSON.
         """
-        return self._open(request, key, deadline, exchange, "text/event-stream")
+        return self._open(request, key, deadline, "text/event-stream")
 
     def _open(
         self,
         request: HTTPRequest,
         key: Secret | None,
         deadline: Deadline,
-        exchange: Exchange | None,
         accept: str,
     ) -> StreamReply:
         session = self.session
         prepared = self._prepare(request, key, accept)
         adapter = session.get_adapter(prepared.url or "")
         settings = self._environment_settings(session)
-        exchange = exchange or Exchange(deadline)
+        exchange = Exchange(deadline)
         for may_be_stale in (True, False):
             left = deadline.remaining()
             if left <= 0:

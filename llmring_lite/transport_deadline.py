@@ -45,37 +45,24 @@ class Exchange:
         received: A byte of the reply has arrived.
     """
 
-    __slots__ = ("_cancelled", "_sock", "deadline", "received", "reused")
+    __slots__ = ("_sock", "deadline", "received", "reused")
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.reused = False
         self.received = False
         self._sock: socket.socket | None = None
-        self._cancelled = False
 
     def attach(self, sock: socket.socket) -> None:
+        """The request has been sent on this socket; its answer is waited for."""
         self._sock = sock
-        if self._cancelled:
-            self.cancel()
+        self.deadline.on_cancel(self._hang_up)
 
-    def cancel(self) -> None:
-        """End the exchange from another thread, whatever it is waiting for."""
-        self._cancelled = True
-        sock = self._sock
-        if sock is not None:
+    def _hang_up(self) -> None:
+        if self._sock is not None:
             # Closing would not wake a thread that is blocked in a read.
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    @property
-    def attached(self) -> bool:
-        """The request has been sent, and its answer is being waited for."""
-        return self._sock is not None
-
-    @property
-    def cancelled(self) -> bool:
-        return self._cancelled
+                self._sock.shutdown(socket.SHUT_RDWR)
 
 
 class _Current(threading.local):

@@ -38,7 +38,6 @@ from llmring_lite.exceptions import (
 )
 from llmring_lite.provider import Endpoint, HTTPRequest
 from llmring_lite.transport import Provider
-from llmring_lite.transport_deadline import Exchange
 
 SECRET = "sk-do-not-show-me"
 KEY = keys.Secret(SECRET, "TEST_KEY")
@@ -482,25 +481,31 @@ def test_threads_that_start_together_open_one_connection_each(opened: Opened) ->
 
 
 def test_another_thread_can_end_an_exchange(opened: Opened) -> None:
-    with Loopback(hang) as server:
-        exchange = Exchange(Deadline(30))
+    gone = threading.Event()
+
+    def handler(sock: socket.socket, *_: Any) -> None:
+        if not sock.recv(1):
+            gone.set()
+
+    with Loopback(handler) as server:
+        deadline = Deadline(30)
         ended: list[BaseException] = []
 
         def work() -> None:
             request = HTTPRequest(url=f"{server.url}/chat", body={})
             try:
-                opened(server.url).send(request, None, Deadline(30), exchange)
+                opened(server.url).send(request, None, deadline)
             except ProviderError as error:
                 ended.append(error)
 
         thread = threading.Thread(target=work)
         thread.start()
         assert eventually(lambda: len(server.requests) == 1)
-        assert eventually(lambda: exchange.attached)
-        exchange.cancel()
+        deadline.cancel()
         thread.join(5)
         assert not thread.is_alive()
         assert len(ended) == 1
+        assert gone.wait(5)
 
 
 def test_a_provider_pickles_without_its_connections(opened: Opened) -> None:
