@@ -35,12 +35,12 @@ from llmring_lite.provider import (
     extra_body,
     without_unsupported,
 )
-from llmring_lite.provider_anthropic_messages import (
-    Conversation,
+from llmring_lite.provider_anthropic_caching import (
+    Blocks,
     add_breakpoints,
-    build_conversation,
     count_breakpoints,
 )
+from llmring_lite.provider_anthropic_messages import build_conversation
 from llmring_lite.provider_anthropic_models import Traits, describe
 from llmring_lite.provider_anthropic_parameters import (
     default_max_tokens,
@@ -78,19 +78,20 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         request, endpoint, unsupported_sampling(request, traits, thought)
     )
     mode = structure_mode(request)
-    conversation = build_conversation(request, endpoint, late_system="system" in traits)
+    system, turns = build_conversation(
+        request, endpoint, late_system="system" in traits
+    )
     if mode == "prompt":
-        told = {"type": "text", "text": structure_prompt(request)}
-        conversation = conversation._replace(system=[*conversation.system, told])
+        system.append({"type": "text", "text": structure_prompt(request)})
     tools = [_tool(tool, index) for index, tool in enumerate(request.tools or ())]
     if mode == "tool":
         tools.append(structure_tool(request))
-    conversation, tools = _with_caching(request, conversation, tools)
+    tools, system, turns = _with_caching(request, tools, system, turns)
     body: JSON = {
         "model": request.model,
         "max_tokens": request.max_tokens,
-        "messages": conversation.turns,
-        "system": _system(conversation),
+        "messages": turns,
+        "system": _system(system),
         "tools": tools,
         "tool_choice": _tool_choice(request, mode),
         "stop_sequences": _stop_sequences(request.stop),
@@ -99,10 +100,12 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         "stream": request.stream or None,
         **dict(sampling(request, traits)),
     }
-    body = {key: value for key, value in body.items() if value not in (None, [], {})}
+    body = {
+        key: value for key, value in body.items() if value not in (None, "", [], {})
+    }
     betas = _merge_extra(body, extra_body(request), limit)
     headers = {"anthropic-version": _VERSION}
-    if _has_file_id(body):
+    if _has_file_id(turns):
         betas = dict.fromkeys((*betas, _FILES_BETA))
     if betas:
         headers["anthropic-beta"] = ",".join(betas)
@@ -127,9 +130,8 @@ def _merge_extra(body: JSON, extra: JSON, limit: int) -> Iterable[str]:
     return [beta.strip() for beta in betas]
 
 
-def _system(conversation: Conversation) -> str | list[JSON]:
+def _system(blocks: Blocks) -> str | Blocks:
     """The system prompt: a text, or its blocks where they say more than text."""
-    blocks = conversation.system
     if all(len(block) == 2 for block in blocks):
         return "\n\n".join(block["text"] for block in blocks)
     return blocks
@@ -206,31 +208,31 @@ def _tool_choice(request: LLMRequest, mode: str | None) -> JSON | None:
 
 
 def _with_caching(
-    request: LLMRequest, conversation: Conversation, tools: list[JSON]
-) -> tuple[Conversation, list[JSON]]:
-    """Conversation and tools with the breakpoints that `cache` asks for."""
+    request: LLMRequest, tools: Blocks, system: Blocks, turns: Blocks
+) -> tuple[Blocks, Blocks, Blocks]:
+    """Tools, system and turns with the breakpoints that `cache` asks for."""
     cache = request.cache
     if cache is None or cache is False:
-        count_breakpoints(conversation, tools)
-        return conversation, tools
+        count_breakpoints(tools, system, turns)
+        return tools, system, turns
     ttl = cache.get("ttl") if isinstance(cache, Mapping) else None
     if not (cache is True or isinstance(cache, Mapping)) or ttl not in _CACHE_TTLS:
         raise InvalidRequestError(
             f'cache is {cache!r}; it can be True, or {{"ttl": "5m"}} or {{"ttl": "1h"}}'
         )
     control = {"type": "ephemeral"} | ({"ttl": ttl} if ttl else {})
-    return add_breakpoints(conversation, tools, control)
+    return add_breakpoints(tools, system, turns, control)
 
 
-def _has_file_id(body: JSON) -> bool:
-    """Whether the body refers to an uploaded file, which is a beta feature."""
+def _has_file_id(turns: Blocks) -> bool:
+    """Whether the turns refer to an uploaded file, which is a beta feature."""
     return any(
         (block.get("source") or {}).get("type") == "file"
-        for block in _source_blocks(body["messages"])
+        for block in _source_blocks(turns)
     )
 
 
-def _source_blocks(turns: Iterable[JSON]) -> Iterator[JSON]:
+def _source_blocks(turns: Blocks) -> Iterator[JSON]:
     """Images and documents, those in tool results included."""
     for turn in turns:
         for block in turn["content"]:

@@ -41,12 +41,13 @@ _FORMATS: Final = frozenset(
         "uuid",
     }
 )
-_KEPT: Final = frozenset({"type", "required", "title", "description", "default"})
+_KEPT: Final = frozenset(
+    {"$schema", "type", "required", "title", "description", "default"}
+)
 _LITERALS: Final = (str, int, float, type(None))
 # Words about the schema that say nothing about a value.
 _SILENT: Final = frozenset(
     {
-        "$schema",
         "$id",
         "$comment",
         "$anchor",
