@@ -154,7 +154,7 @@ def _dispatch(argv: list[str]) -> int:
     words, before, after = _split(argv)
     name = " ".join(words)
     if name in COMMANDS:
-        parser, work = _load(name)
+        parser, work = load_command(name)
         return work(parser.parse_args([*before, *after]))
     if "--version" in before:
         from llmring_lite._version import __version__
@@ -168,7 +168,7 @@ def _dispatch(argv: list[str]) -> int:
     return _complain_about_usage(name, [*before, *after], words)
 
 
-def _load(name: str) -> tuple[ArgumentParser, Callable[[Namespace], int]]:
+def load_command(name: str) -> tuple[ArgumentParser, Callable[[Namespace], int]]:
     """The parser of a command, and the function that does its work."""
     home, summary = COMMANDS[name]
     # Imports make no garbage, but enough objects for several vain collections: a

@@ -59,7 +59,9 @@ def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], int]
         def work(_: object) -> int:
             raise error
 
-        monkeypatch.setattr(cli, "_load", lambda name: (cli.ArgumentParser(), work))
+        monkeypatch.setattr(
+            cli, "load_command", lambda name: (cli.ArgumentParser(), work)
+        )
         return cli.main(["aliases"])
 
     return run

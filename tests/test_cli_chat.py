@@ -164,7 +164,7 @@ def test_text_files_are_put_before_the_message(asked: Spy, tmp_path: Path) -> No
 
 
 def test_images_and_pdfs_travel_as_parts(tmp_path: Path) -> None:
-    from llmring_lite.cli_chat import build_content
+    from llmring_lite.cli_message import build_content
 
     for name in ("a.PNG", "b.pdf", "notes"):
         (tmp_path / name).write_text("text")
