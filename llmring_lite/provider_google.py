@@ -106,6 +106,10 @@ def _model_path(model: str) -> str:
     return f"{kind}/{quote(name, safe='')}"
 
 
+def _is_pro(model: str) -> bool:
+    return "-pro" in model.lower()
+
+
 def _unsupported(request: LLMRequest) -> dict[str, str]:
     """Fields that this model can't take, with the reason."""
     version = generation(request.model)
@@ -119,10 +123,10 @@ def _unsupported(request: LLMRequest) -> dict[str, str]:
             f"Gemini has no effort {effort!r}; it knows none, " + ", ".join(_BUDGETS)
         )
     always_thinks = f"{request.model} can't stop thinking"
-    if effort == "none" and (since_3 or "pro" in request.model):
+    if effort == "none" and (since_3 or _is_pro(request.model)):
         hint = '; "minimal" or "low" is the least' if since_3 else ""
         reasons["reasoning_effort"] = always_thinks + hint
-    if request.reasoning_tokens == 0 and "pro" in request.model:
+    if request.reasoning_tokens == 0 and _is_pro(request.model):
         reasons["reasoning_tokens"] = always_thinks
     if request.tools and not since_3 and is_json(request.response_format):
         reasons["response_format"] = (
@@ -213,7 +217,10 @@ def _generation_config(request: LLMRequest) -> JSON:
         wanted = response_schema(request.response_format)
         if wanted is not None:
             # Not `responseSchema`, which takes only a subset of OpenAPI.
-            config["responseJsonSchema"] = wanted.schema
+            described = (
+                {"description": wanted.description} if wanted.description else {}
+            )
+            config["responseJsonSchema"] = described | wanted.schema
     return {key: value for key, value in config.items() if value is not None}
 
 
@@ -222,7 +229,7 @@ def _thinking_config(request: LLMRequest) -> JSON | None:
     version = generation(request.model)
     config: dict[str, Any]
     if effort is not None and (version is None or version >= 3):
-        if effort == "minimal" and "pro" in request.model:
+        if effort == "minimal" and _is_pro(request.model):
             effort = "low"
         config = {"thinkingLevel": effort}
     elif tokens is not None:

@@ -98,7 +98,7 @@ def build_conversation(
 
 
 def _in_call_order(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
-    """Messages with their index, results of one turn in the order of its calls."""
+    """Messages with their index, neighbouring results in the order of the calls."""
     order: dict[str | None, int] = {}
     results: list[tuple[int, int, Message]] = []
     for index, message in enumerate(messages):
@@ -106,17 +106,17 @@ def _in_call_order(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]
             rank = order.get(message.tool_call_id, len(order))
             results.append((rank, index, message))
             continue
-        yield from ((i, result) for _, i, result in sorted(results, key=_rank))
+        yield from _sorted(results)
         results.clear()
         yield index, message
-        if message.role == "assistant":
-            calls = enumerate(message.tool_calls or ())
-            order = {call.get("id"): number for number, call in calls}
-    yield from ((i, result) for _, i, result in sorted(results, key=_rank))
+        for call in message.tool_calls or ():
+            order[call.get("id")] = len(order)
+    yield from _sorted(results)
 
 
-def _rank(result: tuple[int, int, Message]) -> tuple[int, int]:
-    return result[:2]
+def _sorted(results: list[tuple[int, int, Message]]) -> Iterator[tuple[int, Message]]:
+    for _, index, message in sorted(results, key=lambda result: result[:2]):
+        yield index, message
 
 
 # Turns of the model --------------------------------------------------------------
@@ -129,9 +129,10 @@ def _model_parts(
     calls: dict[str, JSON] = {}
     for number, call in enumerate(message.tool_calls or ()):
         part = _call_part(call, f"{place.name}.tool_calls[{number}]")
-        call_id = call.get("id") or f"#{number}"
-        calls[call_id] = part
+        call_id = call.get("id") or ""
         names[call_id] = part["functionCall"]["name"]
+        # No call may be lost because a server gave two of them one id.
+        calls[f"{call_id}#{number}" if call_id in calls else call_id] = part
     data = own_data(message, place.endpoint) or {}
     if data.get("parts"):
         parts = _replayed(data["parts"], message, calls, place)
@@ -236,7 +237,7 @@ def _result_parts(
             "message with the call, or set the result's name"
         )
     parts = build_parts(message, place)
-    text = "\n".join(part["text"] for part in parts if "text" in part)
+    text = "\n\n".join(part["text"] for part in parts if "text" in part)
     files = [part for part in parts if "text" not in part]
     failed = (message.metadata or {}).get("is_error")
     response: JSON = {"name": name, "response": _object(text)}

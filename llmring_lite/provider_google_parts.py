@@ -7,7 +7,6 @@ image's `detail`, and caches by itself, so cache marks need nothing.
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -142,14 +141,16 @@ def _media(uri: str, filename: str, place: Place, kind: str) -> JSON:
         if "base64" not in options:
             data = b64encode(unquote_to_bytes(data)).decode()
         return {"inlineData": {"mimeType": mime_type or "text/plain", "data": data}}
+    # The query may hold a signature: not for messages.
+    path = uri.partition("#")[0].partition("?")[0]
     if scheme not in ("https", "gs"):
         raise place.unsupported(
-            f"Gemini can't fetch {uri[:80]!r}; give an https URL, a gs:// URI, the "
+            f"Gemini can't fetch {path[:80]!r}; give an https URL, a gs:// URI, the "
             "URI of a file of its Files API, or a data: URL",
             kind,
         )
     file: JSON = {"fileUri": uri}
-    guess = _mime_type(filename) or _mime_type(re.split("[?#]", uri, maxsplit=1)[0])
+    guess = _mime_type(filename) or _mime_type(path)
     if guess:
         file["mimeType"] = guess
     return {"fileData": file}

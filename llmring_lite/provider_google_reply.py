@@ -144,19 +144,19 @@ class _Reader:
                 text = part.get("text")
                 if text is not None and len(part) == 1:
                     if text:
+                        self._has_output = True
                         self._unsigned += len(text)
                         chunks.append(StreamChunk(text))
                 else:
                     chunk = self._part(part, text)
                     if chunk is not None:
                         chunks.append(chunk)
-        if chunks:
-            self._has_output = True
         return chunks
 
     def _part(self, part: JSON, text: str | None) -> StreamChunk | None:
         signature = part.get("thoughtSignature")
         if "functionCall" in part:
+            self._has_output = True
             call = self._call(part["functionCall"])
             self._keep({"call": call["id"]}, signature)
             return StreamChunk(tool_calls=[call])
@@ -169,6 +169,8 @@ class _Reader:
             # Executed code, the API's own tools, images: to be sent back as they are.
             self._keep({"part": part})
             return None
+        if text:
+            self._has_output = True
         if signature:
             # A signature may come with an empty text, at the end of a stream.
             self._keep({"chars": len(text)}, signature)
@@ -219,11 +221,16 @@ class _Reader:
 
     def _provider_data(self) -> JSON | None:
         kept = self._kept
-        if not any("thoughtSignature" in item or "part" in item for item in kept):
-            return None
         if self._unsigned:
             kept = [*kept, {"chars": self._unsigned}]
-        return {"parts": kept}
+        # Nothing is needed for what any turn looks like: text first, then calls.
+        usual = all(
+            "thoughtSignature" not in item
+            and "part" not in item
+            and not ("chars" in item and number)
+            for number, item in enumerate(kept)
+        )
+        return None if usual else {"parts": kept}
 
     def last(self, *, complete: bool = False) -> StreamChunk | None:
         """The last chunk; None if the reply isn't finished.
