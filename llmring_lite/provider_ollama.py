@@ -138,8 +138,7 @@ def _options(request: LLMRequest) -> JSON:
         if getattr(request, field) is not None
     }
     if request.max_tokens is not None:
-        # The limit includes the thinking; ours leaves room for the budget.
-        options["num_predict"] = request.max_tokens + (request.reasoning_tokens or 0)
+        options["num_predict"] = request.max_tokens
     if request.stop is not None:
         stop = request.stop
         options["stop"] = [stop] if isinstance(stop, str) else list(stop)

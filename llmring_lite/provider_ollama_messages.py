@@ -90,7 +90,10 @@ def _call_item(call: Mapping[str, Any], where: str) -> JSON:
             f"{where}.function.arguments is not the text of a JSON object, which "
             "Ollama needs"
         )
-    item: JSON = {"function": {"name": name, "arguments": arguments}}
+    item: JSON = {
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
     return {"id": call["id"], **item} if call.get("id") else item
 
 

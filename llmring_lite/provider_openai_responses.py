@@ -28,15 +28,12 @@ from llmring_lite.provider import (
     requested_effort,
     without_unsupported,
 )
+from llmring_lite.provider_openai_models import has_fixed_sampling
+from llmring_lite.provider_openai_models import reasons as reasons_by_name
 from llmring_lite.provider_openai_responses_input import input_items
 from llmring_lite.provider_openai_responses_reply import parse_response, parse_stream
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema, strict_schema
-
-_UNSUPPORTED: Final[Mapping[str, str]] = {
-    "stop": "the Responses API has no stop sequences",
-    "seed": "the Responses API has no seed",
-}
 
 # Our field -> the API's, where the value is the same.
 _SAME: Final[Mapping[str, str]] = {
@@ -50,9 +47,6 @@ _STATEFUL: Final = frozenset({"previous_response_id", "conversation", "backgroun
 
 _TOOL_CHOICES: Final = frozenset({"auto", "none", "required"})
 
-_REASONING_MODELS: Final = ("gpt-5", "gpt-6", "o1", "o3", "o4", "codex-", "grok-4")
-_NOT_REASONING: Final = ("gpt-5-chat", "non-reasoning")
-
 
 def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     """The request to `/responses`.
@@ -61,9 +55,14 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         UnsupportedParameterError: `stop`, `seed`, a participant's name, audio.
         InvalidRequestError: A message, tool or tool choice makes no sense.
     """
-    request = without_unsupported(request, endpoint, _UNSUPPORTED)
+    request = without_unsupported(request, endpoint, _unsupported(request))
     extra = extra_body(request)
-    body: JSON = {"model": request.model, "input": input_items(request, endpoint)}
+    effort = requested_effort(request)
+    reasons = _reasons(request.model, effort, endpoint)
+    body: JSON = {
+        "model": request.model,
+        "input": input_items(request, endpoint, with_reasoning=reasons is not False),
+    }
     if not _STATEFUL & extra.keys():
         body["store"] = False
     if request.stream:
@@ -72,15 +71,13 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         value = getattr(request, field)
         if value is not None:
             body[name] = value
-    effort = requested_effort(request)
-    if _reasons(request.model, effort):
+    if reasons:
         # Other models refuse it: "Encrypted content is not supported".
         body["include"] = ["reasoning.encrypted_content"]
     if effort is not None:
         body["reasoning"] = {"effort": effort}
     if request.max_tokens is not None:
-        # The API's limit includes the reasoning; ours leaves room for the budget.
-        body["max_output_tokens"] = request.max_tokens + (request.reasoning_tokens or 0)
+        body["max_output_tokens"] = request.max_tokens
     text_format = _text_format(request.response_format)
     if text_format is not None:
         body["text"] = {"format": text_format}
@@ -109,24 +106,40 @@ def _url(endpoint: Endpoint) -> str:
 
 
 def _merged(body: JSON, extra: JSON) -> JSON:
-    """`extra` over `body`; `reasoning` and `text` key by key.
+    """`extra` over `body`; `reasoning`, `text` and `include` are completed by it.
 
-    Both hold options that a caller may add to ours (`summary`, `verbosity`).
+    They hold options that a caller may add to ours (`summary`, `verbosity`,
+    logprobs). An empty `include` takes ours away.
     """
     merged = {**body, **extra}
     for name in ("reasoning", "text"):
         ours, theirs = body.get(name), extra.get(name)
         if ours and isinstance(theirs, dict):
             merged[name] = {**ours, **theirs}
+    if body.get("include") and extra.get("include"):
+        merged["include"] = list(dict.fromkeys([*extra["include"], *body["include"]]))
     return merged
 
 
-def _reasons(model: str, effort: str | None) -> bool:
-    """Whether the model thinks; a request for effort says so for unknown names."""
-    name = model.rpartition("/")[2].lower()
-    if any(word in name for word in _NOT_REASONING):
-        return False
-    return name.startswith(_REASONING_MODELS) or effort not in (None, "none")
+def _unsupported(request: LLMRequest) -> dict[str, str]:
+    unsupported = {
+        "stop": "the Responses API has no stop sequences",
+        "seed": "the Responses API has no seed",
+    }
+    if has_fixed_sampling(request.model):
+        for name in ("temperature", "top_p"):
+            if getattr(request, name) != 1:
+                unsupported[name] = f"{request.model} takes only its default, 1"
+    return unsupported
+
+
+def _reasons(model: str, effort: str | None, endpoint: Endpoint) -> bool | None:
+    """Whether the model reasons; None where neither name nor request tells."""
+    known = reasons_by_name(model)
+    on_azure = endpoint.api_version is not None or ".azure.com" in endpoint.base_url
+    if known is None and on_azure and effort not in (None, "none"):
+        return True
+    return known
 
 
 def _text_format(response_format: Mapping[str, Any] | None) -> JSON | None:

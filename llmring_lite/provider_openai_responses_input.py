@@ -30,8 +30,12 @@ _CALL_ID_LIMIT: Final = 64
 _CALL_FIELDS: Final = frozenset({"call_id", "name", "arguments"})
 
 
-def input_items(request: LLMRequest, endpoint: Endpoint) -> list[JSON]:
+def input_items(
+    request: LLMRequest, endpoint: Endpoint, *, with_reasoning: bool
+) -> list[JSON]:
     """The conversation as input items.
+
+    Without reasoning for models that don't reason: the API refuses it there.
 
     Raises:
         UnsupportedParameterError: A message holds something the API can't take.
@@ -46,16 +50,19 @@ def input_items(request: LLMRequest, endpoint: Endpoint) -> list[JSON]:
                 f"{where}.name", "the Responses API has no participant names"
             )
         if message.role == "tool":
-            items.append(_tool_result(message, where))
+            items.append(_tool_result(message, items, where))
         elif message.role == "assistant":
-            items += _assistant_items(message, endpoint, where)
+            frames = (own_data(message, endpoint) or {}).get("output") or []
+            if not with_reasoning:
+                frames = _without(_is_reasoning, frames)
+            items += _assistant_items(message, frames, where)
         else:
             content = _input_content(message.content, f"{where}.content")
             items.append({"role": message.role, "content": content})
     return items
 
 
-def _tool_result(message: Message, where: str) -> JSON:
+def _tool_result(message: Message, before: Iterable[JSON], where: str) -> JSON:
     if not message.tool_call_id:
         raise InvalidRequestError(
             f"{where} is the result of a tool but has no tool_call_id"
@@ -66,11 +73,14 @@ def _tool_result(message: Message, where: str) -> JSON:
         output: Any = "\n\n".join(part["text"] for part in content)
     else:
         output = _input_content(content, f"{where}.content")
-    return {
-        "type": "function_call_output",
-        "call_id": _call_id(message.tool_call_id),
-        "output": output,
-    }
+    call_id = _call_id(message.tool_call_id)
+    # Calls of custom tools are in `raw` and, as whole items, in `provider_data`.
+    is_custom = any(
+        item.get("type") == "custom_tool_call" and item.get("call_id") == call_id
+        for item in before
+    )
+    kind = "custom_tool_call_output" if is_custom else "function_call_output"
+    return {"type": kind, "call_id": call_id, "output": output}
 
 
 # Parts of user, system and tool messages ------------------------------------------
@@ -92,10 +102,7 @@ def _input_part(part: Mapping[str, Any], where: str) -> JSON:
         raise _unsupported(f"{where} (input_audio)", "the Responses API takes no audio")
     build = _PARTS.get(kind or "")
     if build is None:
-        raise InvalidRequestError(
-            f"{where} has the unknown part type {kind!r}; known are "
-            + ", ".join(sorted((*_PARTS, "input_audio")))
-        )
+        raise _unknown(kind, where)
     try:
         return build(part)
     except (KeyError, TypeError) as missing:
@@ -133,22 +140,28 @@ _PARTS: Final[Mapping[str, Callable[[Mapping[str, Any]], JSON]]] = {
     "image_url": _image,
     "file": _file,
 }
+_KNOWN_PARTS: Final = (*_PARTS, "input_audio")
+
+
+def _unknown(kind: Any, where: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{where} has the unknown part type {kind!r}; known are "
+        + ", ".join(_KNOWN_PARTS)
+    )
 
 
 # Assistant turns ------------------------------------------------------------------
 
 
-def _assistant_items(message: Message, endpoint: Endpoint, where: str) -> list[JSON]:
+def _assistant_items(message: Message, frames: list[JSON], where: str) -> list[JSON]:
     text = _assistant_text(message.content, where)
     calls = [
         _call_item(call, f"{where}.tool_calls[{index}]")
         for index, call in enumerate(message.tool_calls or ())
     ]
-    data = own_data(message, endpoint) or {}
-    if data.get("output"):
-        items = _refilled(data["output"], text, calls)
-        if items is not None:
-            return items
+    items = _refilled(frames, text, calls) if frames else None
+    if items is not None:
+        return items
     if text or not calls:
         return [{"role": "assistant", "content": text}, *calls]
     return calls
@@ -160,12 +173,13 @@ def _assistant_text(content: Any, where: str) -> str:
     texts = []
     for index, part in enumerate(content):
         kind = part.get("type")
-        if kind != "text":
-            raise _unsupported(
-                f"{where}.content[{index}] ({kind})",
-                "an assistant turn takes text only",
-            )
-        texts.append(part["text"])
+        place = f"{where}.content[{index}]"
+        if kind == "text":
+            texts.append(part["text"])
+        elif kind in _KNOWN_PARTS:
+            raise _unsupported(f"{place} ({kind})", "an assistant's turn is text only")
+        else:
+            raise _unknown(kind, place)
     return "".join(texts)
 
 
@@ -210,38 +224,49 @@ def carried(output: Iterable[JSON], *, stored: bool) -> JSON | None:
 
     None if text and calls are enough.
     """
-    frames, needed, lost = [], False, False
+    frames = []
+    needed = False
     for item in output:
-        kind = item["type"]
-        if kind == "message":
+        if item["type"] == "message":
             frames.append(_message_frame(item))
-            needed |= bool(item.get("phase")) or "refusal" in {
-                part["type"] for part in item["content"]
-            }
-        elif kind == "function_call":
+            kinds = {part["type"] for part in item["content"]}
+            needed |= bool(item.get("phase")) or "refusal" in kinds
+        elif item["type"] == "function_call":
             frames.append({k: v for k, v in item.items() if k not in _CALL_FIELDS})
             needed |= bool(item.get("namespace"))
-        elif kind == "reasoning" and not _is_whole(item) and not stored:
-            lost = True
         else:
             frames.append(item)
-            needed = True
+            needed |= stored or not _is_lost(item)
     if not needed:
         return None
-    if lost:
-        # An id without the reasoning item that went before it is refused.
-        frames = [
-            {k: v for k, v in f.items() if k != "id"}
-            if f["type"] in ("message", "function_call")
-            else f
-            for f in frames
-        ]
-    return {"output": frames}
+    return {"output": frames if stored else _without(_is_lost, frames)}
 
 
-def _is_whole(reasoning: JSON) -> bool:
-    """Whether a reasoning item means something to a server that didn't keep it."""
-    return bool(reasoning.get("encrypted_content") or reasoning.get("content"))
+def _is_reasoning(item: JSON) -> bool:
+    return bool(item["type"] == "reasoning")
+
+
+def _is_lost(item: JSON) -> bool:
+    """Whether it means nothing to a server that didn't keep it."""
+    return _is_reasoning(item) and not (
+        item.get("encrypted_content") or item.get("content")
+    )
+
+
+def _without(is_dropped: Callable[[JSON], bool], frames: list[JSON]) -> list[JSON]:
+    """The other items, and these without the ids that tie them to their reasoning.
+
+    "Item 'fc_...' was provided without its required 'reasoning' item" is a refusal.
+    """
+    kept = [frame for frame in frames if not is_dropped(frame)]
+    if len(kept) == len(frames):
+        return frames
+    return [
+        {k: v for k, v in frame.items() if k != "id"}
+        if frame["type"] in ("message", "function_call")
+        else frame
+        for frame in kept
+    ]
 
 
 def without_text(item: JSON) -> JSON:

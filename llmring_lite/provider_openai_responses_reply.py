@@ -136,6 +136,8 @@ def parse_stream(
 ) -> Generator[StreamChunk, None, None]:
     """Chunks of a streamed reply; only a terminal event makes the last one.
 
+    In its `raw`, text parts have their length, `chars`, instead of the text.
+
     Raises:
         ProviderError: An error event, or a response that failed.
     """
@@ -155,7 +157,7 @@ def parse_stream(
         elif kind in _TERMINAL:
             yield from state.end(data["response"])
             return
-        elif kind == "error" or data.get("error"):
+        elif kind == "error" or (not kind and data.get("error")):
             raise parse_error(data)
 
 
@@ -181,7 +183,7 @@ class _StreamState:
         self.told: set[str] = set()  # ids of the calls handed out
         self.refusal: list[str] = []
         self.items: list[JSON] = []  # finished ones, without their text
-        self.open_calls: dict[Any, JSON] = {}  # by output_index
+        self.open_calls: dict[Any, JSON] = {}  # by their place in the output
 
     def reasoning_delta(self, data: JSON) -> Iterator[StreamChunk]:
         if data["delta"]:
@@ -194,20 +196,20 @@ class _StreamState:
 
     def item_added(self, data: JSON) -> Iterable[StreamChunk]:
         if _is_call(data["item"]):
-            self.open_calls[data.get("output_index")] = {
+            self.open_calls[_position(data)] = {
                 **data["item"],
                 "arguments": [data["item"].get("arguments") or ""],
             }
         return ()
 
     def arguments_delta(self, data: JSON) -> Iterable[StreamChunk]:
-        call = self.open_calls.get(data.get("output_index"))
+        call = self.open_calls.get(_position(data))
         if call is not None:
             call["arguments"].append(data["delta"])
         return ()
 
     def arguments_done(self, data: JSON) -> Iterable[StreamChunk]:
-        call = self.open_calls.get(data.get("output_index"))
+        call = self.open_calls.get(_position(data))
         if call is not None:
             call["arguments"] = [data["arguments"]]
         return ()
@@ -216,7 +218,7 @@ class _StreamState:
         item = data["item"]
         self.items.append(without_text(item))
         if _is_call(item):
-            self.open_calls.pop(data.get("output_index"), None)
+            self.open_calls.pop(_position(data), None)
             yield self._tell(item)
         elif item["type"] == "message":
             text = _texts([item], "output_text")
@@ -264,6 +266,12 @@ class _StreamState:
     def _unfinished(self) -> Iterator[JSON]:
         for item in self.open_calls.values():
             yield {**item, "arguments": "".join(item["arguments"])}
+
+
+def _position(data: JSON) -> Any:
+    """What tells the items of a stream apart."""
+    item = data.get("item") or {}
+    return data.get("output_index", data.get("item_id", item.get("id")))
 
 
 _EVENTS: Final[Mapping[str, Callable[[_StreamState, JSON], Iterable[StreamChunk]]]] = {
