@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from llmring_lite.exceptions import InvalidRequestError
 
@@ -45,6 +45,11 @@ def equality_key(value: Any) -> Any:
 def is_equal(one: Any, other: Any) -> bool:
     """Whether two JSON values are the same; 1 is 1.0, but not true."""
     return bool(equality_key(one) == equality_key(other))
+
+
+def escape(key: str) -> str:
+    """A key as it is written in a `$ref`; `unescape` turned round."""
+    return quote(key.replace("~", "~0").replace("/", "~1"))
 
 
 def unescape(token: str) -> str:

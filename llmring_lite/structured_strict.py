@@ -18,13 +18,20 @@ What the strict schema lets pass, the original lets pass too, with two exception
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
 from llmring_lite.exceptions import UnsupportedParameterError
 from llmring_lite.structured_check import is_valid
-from llmring_lite.structured_schema import TYPES, Schema, is_equal, resolve, unescape
+from llmring_lite.structured_merge import merge
+from llmring_lite.structured_schema import (
+    TYPES,
+    Schema,
+    escape,
+    resolve,
+    unescape,
+)
 
 
 def _words(text: str) -> list[str]:
@@ -84,8 +91,8 @@ _UNIONS: Final = ("anyOf", "oneOf")
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A deep copy of a schema that obeys the strict rules.
 
-    Properties keep their order, in which the model will write them. Of `$defs`, those
-    in use remain.
+    Properties keep their order, in which the model will write them. Unused definitions
+    remain unless they can't be expressed.
 
     Raises:
         UnsupportedParameterError: Strict output can't express it; the message says
@@ -115,15 +122,32 @@ class _Strict:
                 where, "must be an object; wrap it in an object with one property"
             )
         strict = self.convert({**root, "type": "object"}, where, unfolded)
-        done = 0
-        while done < len(self.used):  # converting one may bring in others
-            ref = self.used[done]
+        if "$schema" in root:
+            strict = {"$schema": root["$schema"], **strict}
+        used = list(self.used)
+        everything = [
+            f"#/{word}/{escape(name)}"
+            for word in _DEFINITIONS
+            for name in self.root.get(word, {})
+        ]
+        try:
+            return {**strict, **self.definitions(everything)}
+        except UnsupportedParameterError:
+            self.used = used
+            return {**strict, **self.definitions(used)}
+
+    def definitions(self, refs: list[str]) -> dict[str, Any]:
+        """These definitions, and those that they refer to, under `$defs`."""
+        found: dict[str, Any] = {}
+        todo = list(refs)
+        for ref in todo:
             _, word, token = ref.split("/")
             name = unescape(token)
             part = self.convert(self.root[word][name], f"{word}.{name}", ())
-            strict.setdefault(word, {})[name] = part
-            done += 1
-        return strict
+            found.setdefault(word, {})[name] = part
+            # Converting one may bring in others.
+            todo += [other for other in self.used if other not in todo]
+        return found
 
     def convert(
         self, schema: Schema, where: str, unfolded: tuple[str, ...]
@@ -189,7 +213,10 @@ class _Strict:
                 raise _refusal(where, "allows no value at all")
             if part is not True:
                 more, unfolded = self.flatten(part, where, unfolded)
-                flat = _merge(flat, more, where)
+                try:
+                    flat = merge(flat, more)
+                except ValueError as error:
+                    raise _refusal(where, str(error)) from None
         return flat, unfolded
 
     def union(
@@ -237,7 +264,7 @@ class _Strict:
                 strict_part = _nullable(strict_part)
             properties[name] = strict_part
         strict["properties"] = properties
-        strict["required"] = list(properties)
+        strict["required"] = list(dict.fromkeys((*required, *properties)))
         strict["additionalProperties"] = False
 
     def fill_array(
@@ -345,72 +372,6 @@ def _annotate(strict: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, An
             filter(None, (strict.get("description"), text))
         )
     return strict
-
-
-# allOf: how two schemas become one. A keyword that only one of them has is copied. ---
-
-
-def _both(one: Any, other: Any) -> Any:
-    return {"allOf": [one, other]}
-
-
-def _merge_properties(one: Any, other: Any) -> Any:
-    merged = {**one, **other}
-    for name in one.keys() & other.keys():
-        if one[name] != other[name]:
-            merged[name] = _both(one[name], other[name])
-    return merged
-
-
-def _merge_types(one: Any, other: Any) -> Any:
-    ones, others = _types({"type": one}), _types({"type": other})
-    common = [
-        name
-        for name in dict.fromkeys((*ones, *others))
-        if (name in ones or (name == "integer" and "number" in ones))
-        and (name in others or (name == "integer" and "number" in others))
-    ]
-    return common[0] if len(common) == 1 else common or None
-
-
-def _merge_enums(one: Any, other: Any) -> Any:
-    common = [v for v in one if any(is_equal(v, w) for w in other)]
-    return common or None
-
-
-_MERGES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    **dict.fromkeys(_ANNOTATIONS, lambda one, other: one),
-    **dict.fromkeys(
-        _words("minimum exclusiveMinimum minItems minLength minProperties"), max
-    ),
-    **dict.fromkeys(
-        _words("maximum exclusiveMaximum maxItems maxLength maxProperties"), min
-    ),
-    "uniqueItems": lambda one, other: one or other,
-    "properties": _merge_properties,
-    "patternProperties": _merge_properties,
-    "required": lambda one, other: list(dict.fromkeys((*one, *other))),
-    "items": _both,
-    "additionalProperties": _both,
-    "propertyNames": _both,
-    "not": lambda one, other: {"anyOf": [one, other]},
-    "type": _merge_types,
-    "enum": _merge_enums,
-}
-"""Keyword -> what both arguments together mean; None if nothing can be both."""
-
-
-def _merge(flat: dict[str, Any], more: Mapping[str, Any], where: str) -> dict[str, Any]:
-    merged = dict(flat)
-    for word, value in more.items():
-        if word not in flat or is_equal(flat[word], value):
-            merged[word] = value
-            continue
-        merge = _MERGES.get(word)
-        merged[word] = merge(flat[word], value) if merge else None
-        if merged[word] is None:
-            raise _refusal(where, f"combines two different `{word}` (by allOf or $ref)")
-    return merged
 
 
 def _refusal(where: str, problem: str) -> UnsupportedParameterError:

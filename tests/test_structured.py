@@ -428,7 +428,7 @@ STRICT_KEYWORDS = frozenset(
         *("properties", "required", "additionalProperties", "items", "anyOf"),
         *("$ref", "$defs", "definitions", "pattern", "format"),
         *("multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-        *("minItems", "maxItems"),
+        *("minItems", "maxItems", "$schema"),
     }
 )
 
@@ -445,7 +445,7 @@ def assert_obeys_the_strict_rules(schema: dict[str, Any], *, root: bool = True) 
     types = schema.get("type", [])
     if "object" in ([types] if isinstance(types, str) else types):
         assert schema["additionalProperties"] is False
-        assert schema["required"] == list(schema["properties"])
+        assert sorted(schema["required"]) == sorted(schema["properties"])
     if "array" in ([types] if isinstance(types, str) else types):
         assert isinstance(schema["items"], dict)
     parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
@@ -486,6 +486,24 @@ STRICT_NODE = {
     ("schema", "strict"),
     [
         pytest.param(one(STRING), closed(STRING), id="closed"),
+        pytest.param(
+            {
+                "type": "object",
+                "properties": {"x": STRING, "y": STRING, "z": NULL},
+                "required": ["z", "x"],
+            },
+            {
+                "type": "object",
+                "properties": {
+                    "x": STRING,
+                    "y": {"type": ["string", "null"]},
+                    "z": NULL,
+                },
+                "required": ["z", "x", "y"],
+                "additionalProperties": False,
+            },
+            id="orders stay",
+        ),
         pytest.param(one(STRING, additionalProperties=True), closed(STRING), id="open"),
         pytest.param(
             {"properties": {"x": STRING}, "required": ["x"]},
@@ -564,16 +582,20 @@ STRICT_NODE = {
         pytest.param(
             one({"$ref": "#/$defs/E"}, **{"$defs": {"E": STRING, "Unused": True}}),
             closed({"$ref": "#/$defs/E"}, **{"$defs": {"E": STRING}}),
-            id="reference stays, unused definitions go",
+            id="reference stays, unused impossible definitions go",
         ),
         pytest.param(
             one({"$ref": "#/$defs/E", "description": "d"}, **{"$defs": {"E": STRING}}),
-            closed({"type": "string", "description": "d"}),
+            closed({"type": "string", "description": "d"}, **{"$defs": {"E": STRING}}),
             id="reference with a description is unfolded",
         ),
         pytest.param(
-            one({"allOf": [{"$ref": "#/$defs/E"}]}, **{"$defs": {"E": STRING}}),
-            closed(STRING),
+            one(
+                {"allOf": [{"$ref": "#/$defs/E"}]},
+                definitions={"E": STRING},
+                **{"$defs": {"E": STRING}},
+            ),
+            closed(STRING, definitions={"E": STRING}, **{"$defs": {"E": STRING}}),
             id="allOf of one",
         ),
         pytest.param(
@@ -639,7 +661,7 @@ STRICT_NODE = {
         ),
         pytest.param(
             one({"type": "string", "format": "date"}, **{"$schema": "x", "$id": "y"}),
-            closed({"type": "string", "format": "date"}),
+            closed({"type": "string", "format": "date"}, **{"$schema": "x"}),
             id="known format",
         ),
         pytest.param(
@@ -651,7 +673,10 @@ STRICT_NODE = {
 )
 def test_strict_schemas(schema, strict):
     before = deepcopy(schema)
-    assert strict_schema(schema) == strict
+    found = strict_schema(schema)
+    assert found == strict
+    assert found.get("required") == strict.get("required")
+    assert strict_schema(strict) == strict
     assert schema == before
     assert_obeys_the_strict_rules(strict)
 
@@ -690,6 +715,18 @@ def test_a_tuple_becomes_an_array_of_its_kinds():
     assert "maxItems" not in strict
 
 
+def test_an_unused_definition_that_drags_in_an_impossible_one_goes_with_it():
+    definitions = {"A": one({"$ref": "#/$defs/B"}), "B": {"type": "array"}, "C": STRING}
+    schema = one({"$ref": "#/$defs/C"}, **{"$defs": definitions})
+    assert strict_schema(schema)["$defs"] == {"C": STRING}
+
+
+def test_an_impossible_definition_in_use_is_refused():
+    schema = one({"$ref": "#/$defs/B"}, **{"$defs": {"B": {"type": "array"}}})
+    with pytest.raises(UnsupportedParameterError, match=r"\$defs\.B must have `items`"):
+        strict_schema(schema)
+
+
 def test_a_described_recursive_reference_ends():
     node = {
         "type": "object",
@@ -721,6 +758,10 @@ def test_a_described_recursive_reference_ends():
         (one({"allOf": [STRING, NULL]}), "two different `type`"),
         (one({"allOf": [STRING, False]}), "allows no value"),
         (one({"allOf": [{"pattern": "a"}, {"pattern": "b"}]}), "different `pattern`"),
+        (
+            one({"type": "array", "allOf": [{"items": STRING}, {"items": [NULL]}]}),
+            "different `items`",
+        ),
         (one({"allOf": [{"enum": [1]}, {"enum": [True]}]}), "different `enum`"),
         (
             {
@@ -804,6 +845,7 @@ def test_a_strict_reply_obeys_the_callers_schema(data, properties):
     assert schema == before
     check_schema(strict)
     assert_obeys_the_strict_rules(strict)
+    assert strict_schema(strict) == strict
     value = data.draw(a_value_of(strict, strict))
     assert violations(value, strict) == []
     assert violations(without_introduced_nulls(value, schema), schema) == []
