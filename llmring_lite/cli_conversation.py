@@ -189,6 +189,8 @@ def converse(conversation: Conversation, files: Sequence[str]) -> int:
             pending = list(files)
         elif command == "/help":
             note(_HELP)
+        elif command[:1] == "/" and command[1:].isalpha():
+            note(f"{command} is no command. {_HELP}")
         elif command and not _ask(conversation, line, pending, interactive):
             failed = True
         elif command:

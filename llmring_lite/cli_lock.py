@@ -8,7 +8,8 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any, Final
 
-from llmring_lite.cli_lockfile import profile_of
+from llmring_lite import lockfile_edit
+from llmring_lite.cli_lockfile import is_bundled, open_lockfile, profile_of
 from llmring_lite.cli_models import alias_line
 from llmring_lite.cli_options import (
     UsageError,
@@ -17,6 +18,7 @@ from llmring_lite.cli_options import (
 )
 from llmring_lite.cli_output import (
     PROGRAM,
+    complain,
     note,
     paint,
     plural,
@@ -28,7 +30,6 @@ from llmring_lite.lockfile import LOCKFILE_NAME, AliasBinding, Lockfile, find_lo
 from llmring_lite.lockfile_init import provider_names, write
 from llmring_lite.lockfile_model import STRATEGIES
 from llmring_lite.provider import BUILTIN
-from llmring_lite.service import LLMRing
 
 # lock init -----------------------------------------------------------------------
 
@@ -188,38 +189,45 @@ def run_bind(args: Namespace) -> int:
         for name in _OPTIONS
         if (value := getattr(args, name)) is not None
     }
-    with LLMRing(lockfile_path=args.lockfile) as ring:
-        profile = profile_of(args, ring.lockfile)
-        origin = ring.lockfile_path
-        before = _binding(ring.lockfile, args.alias, profile)
-        ring.bind_alias(args.alias, args.models, profile=profile, **options)
-        after = _binding(ring.lockfile, args.alias, profile)
-        if ring.lockfile_path != origin:
-            note(f"No llmring.lock here: made {ring.lockfile_path}")
-        _say_change(ring, profile, before, after)
+    lockfile = open_lockfile(args)
+    profile = profile_of(args, lockfile)
+    path = _writable_path(lockfile)
+    result = lockfile_edit.bind(
+        path, args.alias, args.models, profile=profile, **options
+    )
+    if is_bundled(lockfile):
+        note(f"No llmring.lock here: made {path}")
+    before = _binding(lockfile, args.alias, profile)
+    after = result.lockfile.get_profile(profile).bindings[args.alias]
+    say(alias_line(after, result.lockfile.flatten(args.alias, profile)))
+    _note_change(result, profile, before)
     return 0
 
 
+def _writable_path(lockfile: Lockfile) -> Path:
+    """The lockfile to change: never the one inside the package."""
+    if is_bundled(lockfile) or lockfile.path is None:
+        return Path.cwd() / LOCKFILE_NAME
+    return lockfile.path
+
+
 def _binding(lockfile: Lockfile, alias: str, profile: str) -> AliasBinding | None:
-    config = lockfile.profiles.get(profile)
+    config = None if is_bundled(lockfile) else lockfile.profiles.get(profile)
     return config.bindings.get(alias) if config is not None else None
 
 
-def _say_change(
-    ring: LLMRing,
-    profile: str,
-    before: AliasBinding | None,
-    after: AliasBinding | None,
+def _note_change(
+    result: lockfile_edit.EditResult, profile: str, before: AliasBinding | None
 ) -> None:
-    if after is not None:
-        say(alias_line(after, ring.lockfile.flatten(after.alias, profile)))
-    place = f"profile {profile} of {ring.lockfile_path}"
+    place = f"profile {profile} of {result.path}"
     if before is None:
         note(f"new in {place}")
-    elif before == after:
+    elif not result.changed:
         note(f"unchanged in {place}")
     else:
         note(f"changed in {place}; before: {', '.join(before.models)}")
+    for notice in result.notices:
+        complain(notice, kind="note")
 
 
 def _items(text: str) -> list[str]:
@@ -279,11 +287,13 @@ def add_unbind_arguments(parser: ArgumentParser) -> None:
 
 
 def run_unbind(args: Namespace) -> int:
-    with LLMRing(lockfile_path=args.lockfile) as ring:
-        profile = profile_of(args, ring.lockfile)
-        ring.unbind_alias(args.alias, profile=profile)
-        say(f"removed {args.alias}")
-        note(f"from profile {profile} of {ring.lockfile_path}")
+    lockfile = open_lockfile(args)
+    profile = profile_of(args, lockfile)
+    result = lockfile_edit.unbind(_writable_path(lockfile), args.alias, profile=profile)
+    say(f"removed {args.alias}")
+    note(f"from profile {profile} of {result.path}")
+    for notice in result.notices:
+        complain(notice, kind="note")
     return 0
 
 

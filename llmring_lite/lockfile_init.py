@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Final, NamedTuple
 
+from llmring_lite.lockfile import Lockfile
 from llmring_lite.lockfile_edit import create
+from llmring_lite.lockfile_parse import format_of
 from llmring_lite.provider import BUILTIN
 
 
@@ -178,9 +179,15 @@ def write(
 ) -> list[str]:
     """Write a first lockfile for the keys in `environ`; return their providers.
 
+    A name that ends in `.json` gets JSON, which has no place for the comments.
+
     Raises:
         LockfileError: It exists and `force` is False, or it can't be written.
     """
     usable = usable_providers(environ)
-    create(Path(path), lockfile_text(usable), force=force)
+    text = lockfile_text(usable)
+    format = format_of(os.fspath(path))
+    if format == "json":
+        text = Lockfile.loads(text).dumps(format)
+    create(path, text, force=force)
     return usable

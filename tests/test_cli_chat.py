@@ -405,6 +405,16 @@ def test_a_terminal_gets_a_greeting_and_prompts_but_not_on_stdout(
     assert "/reset" in err
 
 
+def test_an_unknown_command_is_not_sent(
+    type_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    type_in("/rest\n/etc/hosts is what?\n")
+    assert main(["chat"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "/etc/hosts is what?\n"
+    assert "/rest is no command" in err
+
+
 def test_a_failure_at_the_terminal_is_not_the_exit_code(
     type_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

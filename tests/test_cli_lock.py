@@ -94,6 +94,15 @@ def test_init_writes_where_it_is_told(option: str, folder: Path) -> None:
     assert not (folder / "llmring.lock").exists()
 
 
+def test_init_writes_json_where_the_name_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    assert main(["lock", "init", "--file", "llmring.lock.json"]) == 0
+    json.loads((folder / "llmring.lock.json").read_text())
+    assert binding(folder / "llmring.lock.json", "fast").models
+
+
 def test_init_into_a_missing_folder_is_one_clear_message(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,7 +165,7 @@ def test_every_problem_is_a_line_on_stdout_with_exit_1(
 def test_a_file_that_cannot_be_parsed_exits_2(
     lockfile: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lockfile.write_text("version = 'x\n")
+    lockfile.write_text("version = 1.0.0\n")
     assert main(["lock", "validate"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -276,6 +285,18 @@ def test_bind_refuses_what_makes_no_sense_and_writes_nothing(
     assert said in err
     assert "Traceback" not in err
     assert lockfile.read_text() == LOCKFILE
+
+
+def test_bind_says_what_is_lost(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "llmring.lock"
+    # A binding without a table of its own can't take a strategy in place.
+    path.write_text('# mine\n[aliases.default]\nfast = "mock:x"\n')
+    assert main(["bind", "fast", "mock:x,mock:y", "--strategy", "race"]) == 0
+    assert binding(path, "fast").strategy == "race"
+    if "# mine" not in path.read_text():
+        assert "comments" in capsys.readouterr().err
 
 
 def test_binding_the_same_again_says_so(
