@@ -150,7 +150,7 @@ def parse_stream(
         if kind == "response.output_text.delta":
             delta = data["delta"]
             if delta:
-                state.chars += len(delta)
+                state.text_deltas = True
                 yield StreamChunk(delta)
         elif kind in _EVENTS:
             yield from _EVENTS[kind](state, data)
@@ -165,21 +165,21 @@ class _StreamState:
     """What the events of one stream have told so far."""
 
     __slots__ = (
-        "chars",
-        "complete",
         "items",
         "open_calls",
         "reasoned",
         "reasoning_deltas",
         "refusal",
+        "spoke",
+        "text_deltas",
         "told",
     )
 
     def __init__(self) -> None:
-        self.chars = 0  # characters of text handed out
-        self.complete = 0  # characters of text in finished messages
+        self.text_deltas = False  # the current message comes as deltas
+        self.spoke = False  # text of a finished message was handed out
+        self.reasoning_deltas = False
         self.reasoned = False  # reasoning was handed out
-        self.reasoning_deltas = False  # it comes as deltas
         self.told: set[str] = set()  # ids of the calls handed out
         self.refusal: list[str] = []
         self.items: list[JSON] = []  # finished ones, without their text
@@ -222,10 +222,10 @@ class _StreamState:
             yield self._tell(item)
         elif item["type"] == "message":
             text = _texts([item], "output_text")
-            self.complete += len(text)
-            if self.complete > self.chars:  # A server that sends whole messages.
-                yield StreamChunk(text[self.chars - self.complete :])
-                self.chars = self.complete
+            if text and not self.text_deltas:  # A server that sends whole messages.
+                yield StreamChunk(text)
+            self.spoke |= bool(text)
+            self.text_deltas = False
         elif item["type"] == "reasoning" and not self.reasoning_deltas:
             reasoning = _reasoning([item])
             if reasoning:
@@ -236,8 +236,8 @@ class _StreamState:
         """What no event has told yet, and the last chunk."""
         output = response.get("output") or []
         finish_reason = _finish_reason(response, output)
-        text = _texts(output, "output_text")[self.chars :]
-        if text:
+        text = _texts(output, "output_text")
+        if text and not (self.spoke or self.text_deltas):
             yield StreamChunk(text)
         reasoning = "" if self.reasoned else _reasoning(output)
         if reasoning:

@@ -802,11 +802,13 @@ def test_a_streamed_refusal() -> None:
                 call_item("c"),
             )
         ],
-        # Deltas that stop short, and calls that nobody completes.
+        # Messages with and without deltas, and calls that nobody completes.
         [
             event("response.reasoning_text.delta", delta="Hm"),
-            text_delta("Hel"),
-            item_done(text_item("Hello")),
+            item_done(text_item("Hel")),
+            text_delta("l"),
+            item_done(text_item("l")),
+            item_done(text_item("o")),
             event("response.output_item.added", item=call_item("c", "")),
             event("response.function_call_arguments.delta", item_id="fc_c", delta="{"),
             event("response.function_call_arguments.delta", item_id="fc_c", delta="}"),
@@ -827,7 +829,7 @@ def test_a_streamed_refusal() -> None:
             ),
         ],
     ],
-    ids=["items", "end-only", "short-deltas", "event-names"],
+    ids=["items", "end-only", "unfinished-calls", "event-names"],
 )
 def test_habits_of_other_servers(events: list[StreamEvent]) -> None:
     chunks = stream(*events)
