@@ -10,17 +10,17 @@ whole file anew in the form that llmring 1.4 writes.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from llmring_lite.exceptions import (
     AliasNotFoundError,
-    LockfileNotFoundError,
+    LockfileError,
     LockfileValidationError,
 )
 from llmring_lite.lockfile_check import check
-from llmring_lite.lockfile_file import INIT_ADVICE, read_text
+from llmring_lite.lockfile_dialects import without_nulls
+from llmring_lite.lockfile_file import locked, read_text, write_atomic
 from llmring_lite.lockfile_model import (
     CONDITIONS,
     STRATEGIES,
@@ -31,6 +31,7 @@ from llmring_lite.lockfile_model import (
 from llmring_lite.lockfile_parse import Format, format_of, parse
 from llmring_lite.lockfile_references import expand
 from llmring_lite.lockfile_report import near_words
+from llmring_lite.lockfile_search import LOCKFILE_NAME, bundled_path, find_lockfile
 from llmring_lite.lockfile_text import LineFinder
 from llmring_lite.provider import BUILTIN, Endpoint
 
@@ -45,69 +46,6 @@ __all__ = [
     "bundled_path",
     "find_lockfile",
 ]
-
-LOCKFILE_NAME: Final = "llmring.lock"
-
-_VARIABLE: Final = "LLMRING_LOCKFILE_PATH"
-
-
-def bundled_path() -> Path:
-    """The lockfile that comes with this package."""
-    return Path(__file__).with_name(LOCKFILE_NAME)
-
-
-def find_lockfile(
-    explicit: str | os.PathLike[str] | None = None,
-    environ: Mapping[str, str] = os.environ,
-    cwd: str | os.PathLike[str] | None = None,
-) -> Path:
-    """The lockfile that counts, as an absolute path.
-
-    The first of: `explicit`, the variable LLMRING_LOCKFILE_PATH, `llmring.lock` in
-    the working directory, the bundled file. Empty strings count as not given.
-
-    Raises:
-        LockfileNotFoundError: `explicit` or the variable names a file that is not
-            there, or nothing at all is there.
-    """
-    folder = Path(cwd) if cwd is not None else _working_directory()
-    for given, origin in (
-        (explicit and os.fspath(explicit), "lockfile_path"),
-        (environ.get(_VARIABLE), _VARIABLE),
-    ):
-        if given:
-            path = folder / given
-            if _is_there(path):
-                return path
-            raise LockfileNotFoundError(
-                f"no lockfile at {path} (named by {origin}); {INIT_ADVICE}",
-                path=str(path),
-            )
-    local, bundled = folder / LOCKFILE_NAME, bundled_path()
-    for path in (local, bundled):
-        if _is_there(path):
-            return path
-    raise LockfileNotFoundError(
-        f"no lockfile: {_VARIABLE} is not set, and neither {local} nor {bundled} is "
-        f"there; {INIT_ADVICE}",
-        path=str(local),
-    )
-
-
-def _working_directory() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:  # deleted under our feet
-        return Path()
-
-
-def _is_there(path: Path) -> bool:
-    """A symbolic link to nowhere is an error, a folder is not a lockfile."""
-    if not path.exists() and path.is_symlink():
-        raise LockfileNotFoundError(
-            f"{path} is a symbolic link to a file that is not there", path=str(path)
-        )
-    return path.exists() and not path.is_dir()
 
 
 class Lockfile:
@@ -187,9 +125,27 @@ class Lockfile:
         """Check a text; `path` is for messages. Raises as `load` does."""
         name = None if path is None else os.fspath(path)
         document = parse(text, format=format, path=name)
+        return cls.from_document(document, text=text, path=path, format=format)
+
+    @classmethod
+    def from_document(
+        cls,
+        document: dict[str, Any],
+        *,
+        text: str = "",
+        path: str | os.PathLike[str] | None = None,
+        format: Format = "toml",
+    ) -> Lockfile:
+        """Check plain data; `text` is what it was read from, for line numbers.
+
+        Raises:
+            LockfileValidationError: It says something impossible.
+        """
+        name = None if path is None else os.fspath(path)
         find_line = LineFinder(text, format)
-        found = check(document, find_line)
+        found = check(without_nulls(document), find_line)
         if found.problems:
+            found.problems.sort(key=lambda problem: find_line(problem.path) or 0)
             raise validation_error(
                 [problem.message(find_line) for problem in found.problems], name
             )
@@ -214,6 +170,11 @@ class Lockfile:
     def warnings(self) -> tuple[str, ...]:
         """What is odd but harmless, such as unknown keys, each with its line."""
         return tuple(warning.message(self._find_line) for warning in self._warnings)
+
+    @property
+    def is_bundled(self) -> bool:
+        """True for the file that comes with this package."""
+        return self.path == bundled_path()
 
     # Asking ----------------------------------------------------------------------
 
@@ -240,6 +201,15 @@ class Lockfile:
         """The binding of an alias, None if the profile has none."""
         return self.get_profile(profile).bindings.get(alias)
 
+    def has_alias(self, alias: str, profile: str | None = None) -> bool:
+        """True if the profile is there and binds the alias."""
+        found = self.profiles.get(profile or self.default_profile)
+        return found is not None and alias in found.bindings
+
+    def list_aliases(self, profile: str | None = None) -> list[str]:
+        """The aliases of a profile, in the file's order."""
+        return list(self.get_profile(profile).bindings)
+
     def flatten(self, alias: str, profile: str | None = None) -> tuple[str, ...]:
         """The `provider:model` and `package:alias` references of an alias, in order.
 
@@ -255,7 +225,11 @@ class Lockfile:
             if self.is_model(alias):
                 return (alias,)
             raise self.alias_not_found(alias, profile)
-        return tuple(expand(bindings, alias))
+
+        def models_of(name: str) -> tuple[str, ...] | None:
+            return bindings[name].models if name in bindings else None
+
+        return expand(alias, models_of)
 
     def alias_not_found(
         self, alias: str, profile: str | None = None
@@ -322,6 +296,26 @@ class Lockfile:
 
         return tomli_w.dumps(self.to_dict())
 
+    def save(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the whole file; `lockfile_edit` changes one and keeps its comments.
+
+        Args:
+            path: Default: where it was read from. JSON if it ends in `.json`.
+
+        Raises:
+            LockfileValidationError: Something impossible was put into this object.
+            LockfileError: No path is known, or the file can't be written.
+        """
+        target = self.path if path is None else Path(path)
+        if target is None:
+            raise LockfileError("this lockfile was not read from a file: name a path")
+        format = format_of(str(target))
+        text = self.dumps(format)
+        Lockfile.loads(text, path=target, format=format)
+        with locked(target):
+            write_atomic(target, text)
+        return target
+
     def calculate_digest(self) -> str:
         """SHA-256 of what the file says, as hex digits.
 
@@ -338,12 +332,11 @@ class Lockfile:
 
 
 def validation_error(
-    problems: list[str], path: str | None = None
+    problems: list[str], path: str | None = None, head: str | None = None
 ) -> LockfileValidationError:
     """The error that lists them all."""
     count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    head = head or f"{path or 'the lockfile'} has {count}"
     return LockfileValidationError(
-        "\n  ".join([f"{path or 'the lockfile'} has {count}:", *problems]),
-        path=path,
-        problems=problems,
+        "\n  ".join([f"{head}:", *problems]), path=path, problems=problems
     )

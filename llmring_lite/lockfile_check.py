@@ -13,7 +13,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from llmring_lite.lockfile_dialects import Source, default_profile, iter_bindings
+from llmring_lite.lockfile_dialects import (
+    Source,
+    default_profile,
+    iter_bindings,
+    iter_profiles,
+)
 from llmring_lite.lockfile_fields import (
     BINDING,
     DOCUMENT,
@@ -60,11 +65,13 @@ def check(document: dict[str, Any], find_line: FindLine) -> Checked:
     )
     for source in iter_bindings(document):
         _read_binding(found, source, find_line)
+    for name in iter_profiles(document):
+        found.profiles.setdefault(name, ProfileConfig(name=name))
     _check_default_profile(found)
-    for profile in found.profiles.values():
-        check_references(found, profile)
-        check_cycles(found, profile)
-        check_conditions(found, profile)
+    for name in found.models:
+        check_references(found, name)
+        check_cycles(found, name)
+        check_conditions(found, name)
     return found
 
 
@@ -165,10 +172,7 @@ def _read_registry_versions(
 
 def _check_default_profile(found: Checked) -> None:
     name = found.values.get("default_profile")
-    if not found.profiles:
-        name = name or "default"
-        found.profiles[name] = ProfileConfig(name=name)
-    elif name is not None and name not in found.profiles:
+    if name is not None and name not in found.profiles:
         hint = found.hint(name, found.profiles)
         found.problem(
             ("default_profile",),
@@ -197,6 +201,8 @@ def _read_binding(found: Checked, source: Source, find_line: FindLine) -> None:
             found.problem(path, f"{subject}{key} is missing")
     if "alias" in values:
         _check_alias(found, (profile_name, values["alias"]), path, subject)
+        models = found.models.setdefault(profile_name, {})
+        models.setdefault(values["alias"], values.get("models", ()))
     if len(found.problems) == before:
         binding = AliasBinding(
             extra=extra, find_line=partial(find_line, path), **values

@@ -64,6 +64,28 @@ def iter_bindings(document: dict[str, Any]) -> Iterator[Source]:
         yield Source(default, ("bindings", index), _with_models(item))
 
 
+def iter_profiles(document: dict[str, Any]) -> Iterator[str]:
+    """The name of every profile, maybe more than once; at least the default's."""
+    count = 0
+    for name, table in (
+        *_pairs(document.get("profiles")),
+        *_pairs(document.get("aliases")),
+    ):
+        if isinstance(table, dict):
+            yield name
+            count += 1
+    if not count or any(document.get(key) for key in ("bindings", "registry_versions")):
+        yield default_profile(document)
+
+
+def without_nulls(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without the nulls that llmring 1.4 writes to JSON.
+
+    They mean that a key is not set. TOML has none, and is returned as it is.
+    """
+    return _without_nulls(document) if _has_null(document) else document
+
+
 def modernise(document: dict[str, Any]) -> dict[str, Any]:
     """The same document in the current form. The argument is left as it is."""
     modern = {key: value for key, value in document.items() if key not in OLD_KEYS}
@@ -74,10 +96,11 @@ def modernise(document: dict[str, Any]) -> dict[str, Any]:
         name = source.profile
         profile = profiles.setdefault(name, {"name": name, "bindings": []})
         profile["bindings"].append(source.table)
+    for name in iter_profiles(document):
+        profiles.setdefault(name, {"name": name, "bindings": []})
     versions = document.get("registry_versions")
     if versions:
-        name = default_profile(document)
-        profile = profiles.setdefault(name, {"name": name, "bindings": []})
+        profile = profiles[default_profile(document)]
         profile["registry_versions"] = versions | profile.get("registry_versions", {})
     return {**modern, "profiles": profiles}
 
@@ -98,6 +121,18 @@ def _with_models(table: Any) -> Any:
 def _from_pair(alias: str, models: Any) -> dict[str, Any]:
     """The binding of `alias = "provider:model"`; an array is several models."""
     return {"alias": alias, "models": [models] if isinstance(models, str) else models}
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(item is None or _has_null(item) for item in value.values())
+    return isinstance(value, list) and any(map(_has_null, value))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return list(map(_without_nulls, value)) if isinstance(value, list) else value
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:

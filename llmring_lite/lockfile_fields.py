@@ -35,6 +35,7 @@ _TYPE_NAMES: Final = {
     str: "a string",
     list: "an array",
     dict: "a table",
+    type(None): "null",
 }
 
 

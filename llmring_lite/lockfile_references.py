@@ -6,10 +6,9 @@ report references that lead nowhere and aliases that lead back to themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Sequence
 
 from llmring_lite.lockfile_fields import is_alias_name
-from llmring_lite.lockfile_model import AliasBinding, ProfileConfig
 from llmring_lite.lockfile_report import Checked
 
 
@@ -18,30 +17,31 @@ def plain_package_name(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def check_references(found: Checked, profile: ProfileConfig) -> None:
-    names = {alias for owner, alias in found.places if owner == profile.name}
-    for binding in profile.bindings.values():
-        for index, reference in enumerate(binding.models):
-            problem = _wrong_reference(found, reference, names, profile.name)
+def check_references(found: Checked, profile: str) -> None:
+    """Report references to what is not there."""
+    aliases = found.models[profile]
+    for alias, models in aliases.items():
+        for index, reference in enumerate(models):
+            problem = _wrong_reference(found, reference, aliases, profile)
             if problem:
-                path = found.places[profile.name, binding.alias]
+                path = found.places[profile, alias]
                 found.problem(
                     (*path, "models", index),
-                    f"profile {profile.name!r}, alias {binding.alias!r}: {problem}",
+                    f"profile {profile!r}, alias {alias!r}: {problem}",
                 )
 
 
 def _wrong_reference(
-    found: Checked, reference: str, names: set[str], profile: str
+    found: Checked, reference: str, aliases: Collection[str], profile: str
 ) -> str | None:
     """What is wrong with a reference; None if nothing."""
-    if reference in names:
+    if reference in aliases:
         return None
     prefix, colon, rest = reference.partition(":")
     if reference != reference.strip() or not reference.isprintable():
         return f"{reference!r} has blanks around it or control characters inside"
     if not colon:
-        hint = found.hint(reference, names) or "; a model is written 'provider:model'"
+        hint = found.hint(reference, aliases) or "; a model is written 'provider:model'"
         return f"profile {profile!r} has no alias {reference!r}{hint}"
     if prefix in found.provider_names:
         return None if rest else f"{reference!r} names no model after the colon"
@@ -55,20 +55,22 @@ def _wrong_reference(
         return f"{reference!r}: provider names are lower-case, write {right!r}"
     hint = found.hint(prefix, found.provider_names)
     return (
-        f"{reference!r}: undefined provider {prefix!r}{hint or '; add'}"
-        f"{' Or add' if hint else ''} [providers.{prefix}], or list the package in "
-        "[extends]"
+        f"{reference!r}: undefined provider {prefix!r}{hint} (a provider of your own "
+        f"needs a table [providers.{prefix}], a package a place in [extends])"
     )
 
 
-def check_cycles(found: Checked, profile: ProfileConfig) -> None:
-    """Depth first with a stack of our own: a chain may be longer than Python's."""
-    bindings = profile.bindings
+def check_cycles(found: Checked, profile: str) -> None:
+    """Report aliases that lead back to themselves.
+
+    Depth first with a stack of our own: a chain may be longer than Python's.
+    """
+    aliases = found.models[profile]
     done: set[str] = set()
-    for start in bindings:
+    for start in aliases:
         if start in done:
             continue
-        trail = {start: iter(bindings[start].models)}
+        trail = {start: iter(aliases[start])}
         while trail:
             alias, references = next(reversed(trail.items()))
             for reference in references:
@@ -76,51 +78,55 @@ def check_cycles(found: Checked, profile: ProfileConfig) -> None:
                     names = list(trail)
                     cycle = [*names[names.index(reference) :], reference]
                     found.problem(
-                        (*found.places[profile.name, alias], "models"),
-                        f"profile {profile.name!r}, alias {alias!r}: the alias leads "
-                        f"back to itself: {' -> '.join(cycle)}",
+                        (*found.places[profile, alias], "models"),
+                        f"profile {profile!r}, alias {alias!r}: the alias leads back "
+                        f"to itself: {' -> '.join(cycle)}",
                     )
-                elif reference in bindings and reference not in done:
-                    trail[reference] = iter(bindings[reference].models)
+                elif reference in aliases and reference not in done:
+                    trail[reference] = iter(aliases[reference])
                     break
             else:
                 done.add(alias)
                 del trail[alias]
 
 
-def check_conditions(found: Checked, profile: ProfileConfig) -> None:
-    for binding in profile.bindings.values():
-        if not binding.conditions or set(binding.conditions) <= set(binding.models):
+def check_conditions(found: Checked, profile: str) -> None:
+    """Report conditions of what the alias never leads to."""
+    aliases = found.models[profile]
+    for alias, binding in found.profiles[profile].bindings.items():
+        if set(binding.conditions) <= set(binding.models):
             continue
-        reachable = set(expand(profile.bindings, binding.alias)) | set(binding.models)
+        reachable = {*expand(alias, aliases.get), *binding.models}
         for reference in binding.conditions:
             if reference not in reachable:
-                path = found.places[profile.name, binding.alias]
                 hint = found.hint(reference, sorted(reachable))
                 found.problem(
-                    (*path, "conditions", reference),
-                    f"profile {profile.name!r}, alias {binding.alias!r}: conditions "
-                    f"name {reference!r}, which is not among the models{hint}",
+                    (*found.places[profile, alias], "conditions", reference),
+                    f"profile {profile!r}, alias {alias!r}: conditions name "
+                    f"{reference!r}, which is not among the models{hint}",
                 )
 
 
-def expand(bindings: Mapping[str, AliasBinding], name: str) -> list[str]:
+def expand(
+    alias: str, models_of: Callable[[str], Sequence[str] | None]
+) -> tuple[str, ...]:
     """The references that an alias stands for, each once, aliases put in place.
 
-    What `bindings` doesn't have is a reference and stands for itself. An alias that
-    leads back to itself adds nothing.
+    What `models_of` returns None for is a reference and stands for itself. An alias
+    that leads back to itself adds nothing.
     """
-    seen = {name}
+    seen = {alias}
     found: dict[str, None] = {}
-    todo = [iter((name,))] if name not in bindings else [iter(bindings[name].models)]
+    todo = [iter(models_of(alias) or ())]
     while todo:
         for reference in todo[-1]:
-            if reference not in bindings:
+            models = models_of(reference)
+            if models is None:
                 found.setdefault(reference)
             elif reference not in seen:
                 seen.add(reference)
-                todo.append(iter(bindings[reference].models))
+                todo.append(iter(models))
                 break
         else:
             todo.pop()
-    return list(found)
+    return tuple(found)

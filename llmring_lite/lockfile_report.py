@@ -61,6 +61,8 @@ class Checked:
         self.provider_names: set[str] = set(BUILTIN)
         self.packages: set[str] = set()
         self.places: dict[tuple[str, str], KeyPath] = {}
+        # Profile -> alias -> models, of every binding whose models make sense.
+        self.models: dict[str, dict[str, tuple[str, ...]]] = {}
         self._suggestions = 0
 
     def problem(

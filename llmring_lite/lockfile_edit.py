@@ -1,0 +1,364 @@
+"""Change a lockfile on the disk: bind and unbind aliases, pin versions, make the file.
+
+Comments, order and formatting of everything else stay byte for byte. Under a lock that
+keeps other writers out, a change is planned on the data, made in the text, and the new
+text is read again: only if it says exactly what was planned does it replace the file.
+Where the text can't take the change in place, the file is written anew in the form of
+llmring 1.4, and the result says that comments were lost.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from llmring_lite.exceptions import (
+    LockfileError,
+    LockfileNotFoundError,
+    LockfileParseError,
+    LockfileValidationError,
+)
+from llmring_lite.lockfile import Lockfile, validation_error
+from llmring_lite.lockfile_array import newline_of
+from llmring_lite.lockfile_change import (
+    Change,
+    apply_to_data,
+    apply_to_text,
+    same,
+    without_empty_arrays,
+)
+from llmring_lite.lockfile_dialects import default_profile, modernise
+from llmring_lite.lockfile_fields import Invalid
+from llmring_lite.lockfile_fields import models as checked_models
+from llmring_lite.lockfile_file import locked, read_text, write_atomic
+from llmring_lite.lockfile_parse import BOM, Format, format_of, parse
+from llmring_lite.lockfile_plan import (
+    Document,
+    find_binding,
+    plan_bind,
+    plan_pins,
+    plan_unbind,
+)
+from llmring_lite.lockfile_splice import CannotEdit
+
+__all__ = [
+    "EditResult",
+    "bind",
+    "create",
+    "locked",
+    "pin_registry_versions",
+    "unbind",
+    "write_atomic",
+]
+
+_Plan: TypeAlias = Callable[[Document, list[str]], list[Change]]
+
+_NEW_FILE: Final = """\
+version = "1.0"
+default_profile = "default"
+
+[profiles.default]
+name = "default"
+"""
+
+
+class EditResult(NamedTuple):
+    """What an edit did.
+
+    Attributes:
+        path: The file.
+        changed: False if the file said so already and was left alone.
+        lockfile: The file as it is now.
+        notices: What the user should know, such as comments that were lost. They are
+            logged as warnings, too.
+    """
+
+    path: Path
+    changed: bool
+    lockfile: Lockfile
+    notices: tuple[str, ...] = ()
+
+
+# What users call -----------------------------------------------------------------
+
+
+def bind(
+    path: str | os.PathLike[str],
+    alias: str,
+    models: str | Iterable[str],
+    *,
+    profile: str | None = None,
+    strategy: str | None = None,
+    weights: Sequence[float] | None = None,
+    hedge_after: float | str | None = None,
+    sticky_by: str | None = None,
+    conditions: Mapping[str, Sequence[str]] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    constraints: Mapping[str, Any] | None = None,
+    guardrails: Mapping[str, Any] | None = None,
+) -> EditResult:
+    """Bind an alias, new or not.
+
+    The models are replaced. An option that is None stays as it is in the file; an
+    empty one is removed. Conditions of models that are no longer bound go with them.
+
+    Args:
+        path: The lockfile; it is made if it isn't there.
+        alias: The name.
+        models: References in order of preference; a str may hold several, separated
+            by commas.
+        profile: Default: the file's default profile. A new one is made.
+        strategy, weights, hedge_after, sticky_by, conditions, parameters,
+        constraints, guardrails: As in `AliasBinding`.
+
+    Raises:
+        LockfileValidationError: The file would say something impossible. It is left
+            as it was.
+        LockfileParseError: The file is not TOML (or JSON).
+        LockfileError: The file can't be written.
+    """
+    references = _references(alias, models)
+    options: dict[str, Any] = {
+        "strategy": strategy,
+        "weights": None if weights is None else _weights(weights),
+        "hedge_after": hedge_after,
+        "sticky_by": sticky_by,
+        "conditions": _plain(conditions),
+        "parameters": _plain(parameters),
+        "constraints": _plain(constraints),
+        "guardrails": _plain(guardrails),
+    }
+
+    def plan(document: Document, notices: list[str]) -> list[Change]:
+        name = profile or default_profile(document)
+        return plan_bind(document, name, alias, references, options, notices)
+
+    return _edit(path, plan, f"bind {alias!r}", make=True)
+
+
+def unbind(
+    path: str | os.PathLike[str], alias: str, *, profile: str | None = None
+) -> EditResult:
+    """Remove an alias.
+
+    Args:
+        path: The lockfile.
+        alias: The name.
+        profile: Default: the file's default profile.
+
+    Raises:
+        AliasNotFoundError: The profile doesn't bind it.
+        LockfileNotFoundError: There is no such file.
+        LockfileValidationError: There is no such profile, or another alias needs this
+            one; the file is left as it was.
+        LockfileParseError: The file is not TOML (or JSON).
+        LockfileError: The file can't be written.
+    """
+
+    def plan(document: Document, notices: list[str]) -> list[Change]:
+        name = profile or default_profile(document)
+        source = find_binding(document, name, alias)
+        if source is None:
+            lockfile = Lockfile.from_document(document, path=path)
+            lockfile.get_profile(name)
+            raise lockfile.alias_not_found(alias, name)
+        return plan_unbind(document, source)
+
+    return _edit(path, plan, f"unbind {alias!r}")
+
+
+def pin_registry_versions(
+    path: str | os.PathLike[str],
+    versions: Mapping[str, int],
+    *,
+    profile: str | None = None,
+) -> EditResult:
+    """Record which versions of the registry's data the bindings were made with.
+
+    Args:
+        path: The lockfile.
+        versions: Provider -> version; providers that are not named keep theirs.
+        profile: Default: the file's default profile.
+
+    Raises:
+        LockfileNotFoundError: There is no such file.
+        LockfileValidationError: There is no such profile, or a version is impossible.
+        LockfileParseError: The file is not TOML (or JSON).
+        LockfileError: The file can't be written.
+    """
+
+    def plan(document: Document, notices: list[str]) -> list[Change]:
+        name = profile or default_profile(document)
+        Lockfile.from_document(document, path=path).get_profile(name)
+        return plan_pins(document, name, versions)
+
+    return _edit(path, plan, "pin registry versions")
+
+
+def create(
+    path: str | os.PathLike[str], text: str, *, force: bool = False
+) -> EditResult:
+    """Write a new lockfile.
+
+    Args:
+        path: Where; a name that ends in `.json` takes JSON.
+        text: What; it is checked first.
+        force: True replaces a file that is there.
+
+    Raises:
+        LockfileError: It is there already, or can't be written.
+        LockfileParseError, LockfileValidationError: The text is no lockfile.
+    """
+    name = os.fspath(path)
+    lockfile = Lockfile.loads(text, path=name, format=format_of(name))
+    with locked(name):
+        if os.path.exists(name) and not force:
+            raise LockfileError(
+                f"{name} is there already; to replace it, use --force (force=True)",
+                path=name,
+            )
+        write_atomic(name, text)
+    return EditResult(Path(name), True, lockfile)
+
+
+# Arguments -----------------------------------------------------------------------
+
+
+def _references(alias: str, models: str | Iterable[str]) -> list[str]:
+    names = models.split(",") if isinstance(models, str) else list(models)
+    names = [name.strip() if isinstance(name, str) else name for name in names]
+    problems = []
+    try:
+        checked_models(names)
+        problems = [
+            f"{name!r} is a pattern; a binding names its models one by one"
+            for name in names
+            if "*" in name.partition(":")[2]
+        ]
+    except Invalid as error:
+        problems = [f"models {error}"]
+    if problems:
+        raise validation_error(problems, None, f"can't bind {alias!r}")
+    return names
+
+
+def _weights(weights: Sequence[float]) -> list[float]:
+    """All of one type: the reader of llmring 1.4 wants it so."""
+    if any(isinstance(weight, float) for weight in weights):
+        return [float(w) if type(w) is int else w for w in weights]
+    return list(weights)
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences as the types that TOML's reader gives."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+# Carrying out --------------------------------------------------------------------
+
+
+def _edit(
+    path: str | os.PathLike[str], plan: _Plan, task: str, make: bool = False
+) -> EditResult:
+    name = os.fspath(path)
+    format = format_of(name)
+    notices: list[str] = []
+    with locked(name):
+        try:
+            text = read_text(name)
+        except LockfileNotFoundError:
+            if not make:
+                raise
+            text = _NEW_FILE if format == "toml" else Lockfile().dumps("json")
+        new, document = _carry_out(text, name, format, plan, notices)
+        lockfile = _checked(document, new, name, format, task)
+        if new != text:
+            write_atomic(name, new)
+    if notices:
+        import logging  # most edits have nothing to say
+
+        for notice in notices:
+            logging.getLogger("llmring_lite").warning("%s: %s", name, notice)
+    return EditResult(Path(name), new != text, lockfile, tuple(notices))
+
+
+def _carry_out(
+    text: str, name: str, format: Format, plan: _Plan, notices: list[str]
+) -> tuple[str, Document]:
+    """The new text, and what it says."""
+    document = parse(text, format=format, path=name)
+    try:
+        changes = plan(document, notices)
+        intended = apply_to_data(document, changes)
+        if not changes:
+            return text, document
+        if format == "json":
+            return _json_text(text, intended), intended
+        return _in_place(text, changes, intended)
+    except CannotEdit:
+        notices.clear()
+    # What is wrong with the file as it is has to be said first.
+    Lockfile.from_document(document, text=text, path=name, format=format)
+    document = modernise(document)
+    intended = apply_to_data(document, plan(document, notices))
+    notices.append(
+        "the change could not be made in place, so the file was written anew"
+        + ("; its comments are lost" if format == "toml" and "#" in text else "")
+    )
+    if format == "json":
+        return _json_text(text, intended), intended
+    return _written_anew(text, intended), intended
+
+
+def _in_place(
+    text: str, changes: list[Change], intended: Document
+) -> tuple[str, Document]:
+    bom = BOM if text.startswith(BOM) else ""
+    new = apply_to_text(text.removeprefix(BOM), changes)
+    try:
+        said = parse(new)
+    except LockfileParseError:
+        raise CannotEdit from None
+    if not same(without_empty_arrays(said), without_empty_arrays(intended)):
+        raise CannotEdit
+    return bom + new, said
+
+
+def _written_anew(text: str, intended: Document) -> str:
+    import tomli_w  # rare
+
+    new = tomli_w.dumps(intended).replace("\n", newline_of(text))
+    return (BOM if text.startswith(BOM) else "") + new
+
+
+def _json_text(text: str, intended: Document) -> str:
+    """JSON with the old text's indentation, line ends and way with non-ASCII."""
+    import json  # only lockfiles named .json need it
+
+    second = text.partition("\n")[2]
+    blanks = second[: len(second) - len(second.lstrip(" \t"))]
+    indent = blanks or (2 if second else None)
+    new = json.dumps(intended, indent=indent, ensure_ascii=text.isascii())
+    new = new.replace("\n", newline_of(text))
+    end = newline_of(text) if text.endswith("\n") else ""
+    return (BOM if text.startswith(BOM) else "") + new + end
+
+
+def _checked(
+    document: Document, text: str, name: str, format: Format, task: str
+) -> Lockfile:
+    """The new text as a lockfile."""
+    try:
+        return Lockfile.from_document(document, text=text, path=name, format=format)
+    except LockfileValidationError:
+        pass
+    # Again without line numbers: they would be those of a text nobody gets to see.
+    try:
+        return Lockfile.from_document(document, path=name)
+    except LockfileValidationError as error:
+        head = f"can't {task}; {name} is left as it was"
+        raise validation_error(error.problems, name, head) from None
