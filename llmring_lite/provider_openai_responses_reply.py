@@ -150,7 +150,7 @@ def parse_stream(
         if kind == "response.output_text.delta":
             delta = data["delta"]
             if delta:
-                state.text_deltas = True
+                state.spoken.add(data.get("output_index"))
                 yield StreamChunk(delta)
         elif kind in _EVENTS:
             yield from _EVENTS[kind](state, data)
@@ -170,14 +170,12 @@ class _StreamState:
         "reasoned",
         "reasoning_deltas",
         "refusal",
-        "spoke",
-        "text_deltas",
+        "spoken",
         "told",
     )
 
     def __init__(self) -> None:
-        self.text_deltas = False  # the current message comes as deltas
-        self.spoke = False  # text of a finished message was handed out
+        self.spoken: set[Any] = set()  # messages whose text was handed out
         self.reasoning_deltas = False
         self.reasoned = False  # reasoning was handed out
         self.told: set[str] = set()  # ids of the calls handed out
@@ -222,10 +220,10 @@ class _StreamState:
             yield self._tell(item)
         elif item["type"] == "message":
             text = _texts([item], "output_text")
-            if text and not self.text_deltas:  # A server that sends whole messages.
+            if text and self.spoken.isdisjoint({data.get("output_index"), None}):
+                # A server that sends whole messages.
+                self.spoken.add(data.get("output_index"))
                 yield StreamChunk(text)
-            self.spoke |= bool(text)
-            self.text_deltas = False
         elif item["type"] == "reasoning" and not self.reasoning_deltas:
             reasoning = _reasoning([item])
             if reasoning:
@@ -237,7 +235,7 @@ class _StreamState:
         output = response.get("output") or []
         finish_reason = _finish_reason(response, output)
         text = _texts(output, "output_text")
-        if text and not (self.spoke or self.text_deltas):
+        if text and not self.spoken:
             yield StreamChunk(text)
         reasoning = "" if self.reasoned else _reasoning(output)
         if reasoning:

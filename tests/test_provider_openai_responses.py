@@ -686,8 +686,8 @@ def event(kind: str, **data: Any) -> StreamEvent:
     return StreamEvent(kind, json.dumps({"type": kind, **data}))
 
 
-def text_delta(delta: str) -> StreamEvent:
-    return event("response.output_text.delta", output_index=0, delta=delta)
+def text_delta(delta: str, index: int = 0) -> StreamEvent:
+    return event("response.output_text.delta", output_index=index, delta=delta)
 
 
 def item_done(item: dict[str, Any], index: int = 0) -> StreamEvent:
@@ -805,10 +805,10 @@ def test_a_streamed_refusal() -> None:
         # Messages with and without deltas, and calls that nobody completes.
         [
             event("response.reasoning_text.delta", delta="Hm"),
-            item_done(text_item("Hel")),
-            text_delta("l"),
-            item_done(text_item("l")),
-            item_done(text_item("o")),
+            item_done(text_item("Hel"), 1),
+            text_delta("l", 2),
+            item_done(text_item("l"), 2),
+            item_done(text_item("o"), 3),
             event("response.output_item.added", item=call_item("c", "")),
             event("response.function_call_arguments.delta", item_id="fc_c", delta="{"),
             event("response.function_call_arguments.delta", item_id="fc_c", delta="}"),
@@ -1121,7 +1121,11 @@ def test_any_reply_comes_back_the_same(output: list[dict[str, Any]]) -> None:
 
 @given(outputs)
 def test_any_reply_streamed_says_the_same(output: list[dict[str, Any]]) -> None:
-    deltas = [text_delta(c) for c in parse(*output).content]
+    deltas = [
+        text_delta(letter, index)
+        for index, item in enumerate(output)
+        for letter in parse(item).content
+    ]
     chunks = stream(*deltas, *map(item_done, output, range(9)), completed(*output))
     plain = parse(*output)
     text, _, calls = assembled(chunks)
