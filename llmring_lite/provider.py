@@ -134,8 +134,14 @@ def load_wire_format(kind: str) -> WireFormat:
     return wire
 
 
-def _compatible(name: str, base_url: str, key: str, **traits: Any) -> Endpoint:
-    """An endpoint that speaks OpenAI's Chat Completions under its own name."""
+def _compatible(
+    name: str, base_url: str, key: str, quirks: str = "", **traits: Any
+) -> Endpoint:
+    """An endpoint that speaks OpenAI's Chat Completions under its own name.
+
+    `quirks` are words in one string. Few of these servers know the role `developer`
+    or refuse `max_tokens`.
+    """
     return Endpoint(
         name=name,
         kind="openai",
@@ -143,6 +149,7 @@ def _compatible(name: str, base_url: str, key: str, **traits: Any) -> Endpoint:
         base_url_env=(f"{name.upper()}_BASE_URL",),
         api_key_env=(key,),
         max_tokens_field=traits.pop("max_tokens_field", "max_tokens"),
+        quirks=frozenset((quirks or "system_role automatic_cache").split()),
         **traits,
     )
 
@@ -156,6 +163,7 @@ BUILTIN: Final[Mapping[str, Endpoint]] = {
             base_url="https://api.openai.com/v1",
             base_url_env=("OPENAI_BASE_URL",),
             api_key_env=("OPENAI_API_KEY",),
+            quirks=frozenset({"openai_cache"}),
         ),
         Endpoint(
             name="anthropic",
@@ -194,24 +202,60 @@ BUILTIN: Final[Mapping[str, Endpoint]] = {
             auth_header="api-key",
             auth_prefix="",
             api_version="2024-10-21",
+            # Older models and API versions don't know `developer`; the newer ones
+            # take `system` for it.
+            quirks=frozenset({"openai_cache", "system_role"}),
         ),
         _compatible("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-        _compatible("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
-        _compatible("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
-        _compatible("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+        _compatible(
+            "mistral",
+            "https://api.mistral.ai/v1",
+            "MISTRAL_API_KEY",
+            "system_role automatic_cache random_seed short_tool_ids document_url",
+            # It answers unknown fields with 422, and sends usage unasked.
+            stream_options=False,
+        ),
+        _compatible(
+            "deepseek",
+            "https://api.deepseek.com/v1",
+            "DEEPSEEK_API_KEY",
+            "system_role automatic_cache json_object_only reasoning_echo",
+        ),
+        _compatible(
+            "openrouter",
+            "https://openrouter.ai/api/v1",
+            "OPENROUTER_API_KEY",
+            "cache_control reasoning_object",
+        ),
         _compatible("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
         _compatible(
             "fireworks",
             "https://api.fireworks.ai/inference/v1",
             "FIREWORKS_API_KEY",
         ),
-        _compatible("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
-        _compatible("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
-        _compatible("perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY"),
+        _compatible(
+            "xai",
+            "https://api.x.ai/v1",
+            "XAI_API_KEY",
+            "system_role openai_cache grok_conversation",
+        ),
+        _compatible(
+            "cerebras",
+            "https://api.cerebras.ai/v1",
+            "CEREBRAS_API_KEY",
+            max_tokens_field="max_completion_tokens",
+        ),
+        _compatible(
+            "perplexity",
+            "https://api.perplexity.ai",
+            "PERPLEXITY_API_KEY",
+            "system_role automatic_cache json_schema_only",
+        ),
         _compatible(
             "lmstudio",
             "http://127.0.0.1:1234/v1",
             "LMSTUDIO_API_KEY",
+            "system_role automatic_cache json_schema_only",
             key_optional=True,
         ),
         _compatible(

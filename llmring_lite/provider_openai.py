@@ -1,27 +1,39 @@
 """Chat Completions, sending: OpenAI's API and every server that speaks it.
 
 https://platform.openai.com/docs/api-reference/chat/create, with Azure's addresses
-(https://learn.microsoft.com/azure/ai-foundry/openai/reference). Where a compatible
-server departs from OpenAI, its row in `provider.BUILTIN` says so: `max_tokens_field`,
-`stream_options`, and these `quirks`:
+(https://learn.microsoft.com/azure/ai-foundry/openai/reference). Where a server departs
+from it, its row in `provider.BUILTIN` says so: `max_tokens_field`, `stream_options`,
+and these `quirks`:
 
-- `system_role`: no role `developer`; `system` means the same and is sent instead.
-- `automatic_cache`: caches prompts by itself and may refuse a `cache_control` it
-  doesn't know: the marker is left out. Other endpoints get it, on the part.
+- `system_role`: knows no role `developer`; `system` is sent, which means the same.
 - `random_seed`: `seed` has this name.
 - `short_tool_ids`: ids of tool calls have nine letters or digits; others are hashed.
-- `document_url`: files have this part instead of `file`.
-- `json_object_only`: no JSON schemas; the schema goes into a system message.
-- `reasoning_object`: `reasoning: {"effort", "max_tokens"}` for reasoning.
-- `reasoning_echo`: assistant turns with tool calls must carry `reasoning_content`,
-  be it empty.
+- `document_url`: files travel in this part instead of `file`.
+- `json_object_only`: knows no JSON schemas; a system message tells the schema.
+- `json_schema_only`: knows no `json_object`; the schema `{"type": "object"}` says it.
+- `reasoning_object`: takes `reasoning: {"effort", "max_tokens"}`.
+- `reasoning_echo`: wants `reasoning_content` in assistant turns with tool calls, be it
+  empty.
+- `openai_cache`: caches by itself; marks become breakpoints for models that know them.
+- `automatic_cache`: caches by itself, and may refuse marks and keys: marks are left
+  out, a key is an error.
+- `cache_control`: takes Anthropic's `cache_control` for the whole request.
+- `grok_conversation`: takes the cache key in the header `x-grok-conv-id`.
+
+An endpoint without any of the last four gets marks on the parts that bear them, for it
+may be a gateway, and the key as `prompt_cache_key`.
+
+`LLMRequest.cache` is a key (a str), or a dict of `key`, `retention` (`"24h"`), and for
+newer models `mode` and `ttl` (https://platform.openai.com/docs/guides/prompt-caching).
+True, or a dict with only a `ttl`, asks for what most of these servers do unasked.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote
 
 from llmring_lite.exceptions import InvalidRequestError
@@ -31,40 +43,22 @@ from llmring_lite.provider import (
     HTTPRequest,
     WireFormat,
     extra_body,
-    own_data,
+    requested_effort,
     without_unsupported,
 )
-from llmring_lite.provider_openai_reply import REASONING_TEXT, SENT_BACK, parse_response
+from llmring_lite.provider_openai_messages import build_messages
+from llmring_lite.provider_openai_models import has_fixed_sampling, reasons
+from llmring_lite.provider_openai_reply import parse_response
 from llmring_lite.provider_openai_stream import parse_stream
-from llmring_lite.schemas import LLMRequest, Message
+from llmring_lite.schemas import LLMRequest
+from llmring_lite.structured import is_json, response_schema, strict_schema
 
-# Models are known by name, with the prefixes of fine-tunes and gateways. Deployments
-# on Azure are usually named after their model.
-_PREFIX: Final = r"(?:ft:|openai/)?"
-_REASONING_MODEL: Final = re.compile(
-    _PREFIX + r"(?:o\d|gpt-(?:[5-9]|\d\d)|codex-|computer-use)"
-)
-"""Takes `max_completion_tokens`, which counts reasoning, and no `max_tokens`:
-https://platform.openai.com/docs/guides/reasoning"""
+_SAME_NAME: Final = ("temperature", "top_p", "stop", "parallel_tool_calls")
 
-_FIXED_SAMPLING: Final = re.compile(
-    _PREFIX + r"(?:o\d|gpt-5(?:-mini|-nano|-pro|-codex)?(?:$|-\d|:)|codex-mini)"
-)
-"""Refuses a temperature and top_p other than 1. Later models take them without
-reasoning, which is for the API to judge:
-https://platform.openai.com/docs/guides/latest-model#gpt-5-2-parameter-compatibility"""
+_TOOL_CHOICES: Final = ("auto", "none", "required")
 
-_NO_STOP: Final = re.compile(_PREFIX + r"(?:o3(?!-mini)|o4-mini)")
-"""https://platform.openai.com/docs/api-reference/chat/create#chat-create-stop"""
-
-_SAME_NAME: Final = (
-    "temperature",
-    "top_p",
-    "stop",
-    "tools",
-    "parallel_tool_calls",
-    "reasoning_effort",
-)
+# https://platform.openai.com/docs/api-reference/chat/create#chat-create-stop
+_NO_STOP: Final = r"(?:.*/)?(?:ft:)?(?:o3(?!-mini)|o4-mini)"
 
 
 def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
@@ -72,106 +66,199 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
 
     Raises:
         UnsupportedParameterError: The model or server can't take a parameter.
-        InvalidRequestError: A message can't be sent to any server of this kind.
+        InvalidRequestError: The request makes no sense to any server of this kind.
     """
     request = without_unsupported(request, endpoint, _unsupported(request, endpoint))
     body: JSON = {
         "model": request.model,
-        "messages": [
-            _message(message, f"messages[{i}]", request, endpoint)
-            for i, message in enumerate(request.messages)
-        ],
+        "messages": build_messages(request, endpoint),
     }
     for name in _SAME_NAME:
         value = getattr(request, name)
         if value is not None:
             body[name] = value
+    if request.seed is not None:
+        name = "random_seed" if "random_seed" in endpoint.quirks else "seed"
+        body[name] = request.seed
     if request.max_tokens is not None:
         body[_max_tokens_field(request, endpoint)] = request.max_tokens
-    if request.seed is not None:
-        body["random_seed" if "random_seed" in endpoint.quirks else "seed"] = (
-            request.seed
-        )
+    if request.tools:  # OpenAI refuses an empty list
+        body["tools"] = request.tools
     if request.tool_choice is not None:
-        body["tool_choice"] = request.tool_choice
+        body["tool_choice"] = _tool_choice(request.tool_choice)
+    body |= _reasoning(request, endpoint)
+    body |= _cache(request.cache, endpoint)
     if request.response_format is not None:
-        body["response_format"] = request.response_format
+        _add_response_format(body, request.response_format, endpoint)
+    extra = extra_body(request)
     if request.stream:
         body["stream"] = True
         if endpoint.stream_options:
-            body["stream_options"] = {"include_usage": True}
-    body.update(extra_body(request))
-    return HTTPRequest(url=_url(request.model, endpoint), body=body)
+            options = extra.get("stream_options") or {}
+            extra["stream_options"] = {"include_usage": True, **options}
+    return HTTPRequest(
+        url=_url(request.model, endpoint),
+        body=body | extra,
+        headers=_headers(request.cache, endpoint),
+    )
 
 
 def _url(model: str, endpoint: Endpoint) -> str:
     base = endpoint.base_url
-    # Azure's v1 API has neither deployments nor versions in its addresses.
+    # Azure's v1 API has neither deployments nor dated versions in its addresses.
     if endpoint.api_version is None or "/openai/v1" in base:
         return f"{base}/chat/completions"
-    root = base.removesuffix("/openai")
-    return (
-        f"{root}/openai/deployments/{quote(model, safe='')}/chat/completions"
-        f"?api-version={quote(endpoint.api_version, safe='')}"
-    )
+    if "/deployments/" not in base:
+        base = base.removesuffix("/openai")
+        base = f"{base}/openai/deployments/{quote(model, safe='')}"
+    version = quote(endpoint.api_version, safe="")
+    return f"{base}/chat/completions?api-version={version}"
+
+
+def _is_openai(endpoint: Endpoint) -> bool:
+    """Whether OpenAI's rules about its models hold: not on compatible servers."""
+    return endpoint.max_tokens_field is None
 
 
 def _unsupported(request: LLMRequest, endpoint: Endpoint) -> dict[str, str]:
     """Fields that the model or server can't take, with the reason."""
-    reasons: dict[str, str] = {}
-    if endpoint.max_tokens_field is None and _FIXED_SAMPLING.match(request.model):
-        for name in ("temperature", "top_p"):
-            if getattr(request, name) not in (None, 1):
-                reasons[name] = f"{request.model} takes only its default, 1"
-    if endpoint.max_tokens_field is None and _NO_STOP.match(request.model):
-        reasons["stop"] = f"{request.model} takes no stop sequences"
-    reasons["reasoning_tokens"] = "the API takes no budget"
-    return reasons
+    model, unsupported = request.model, {}
+    if _is_openai(endpoint):
+        if has_fixed_sampling(model):
+            for name in ("temperature", "top_p"):
+                if getattr(request, name) != 1:
+                    unsupported[name] = f"{model} takes only its default, 1"
+        if re.match(_NO_STOP, model):
+            unsupported["stop"] = f"{model} takes no stop sequences"
+        if reasons(model) is False and requested_effort(request) != "none":
+            for name in ("reasoning_effort", "reasoning_tokens"):
+                unsupported[name] = f"{model} doesn't reason"
+    if "automatic_cache" in endpoint.quirks and _cache_options(request.cache):
+        unsupported["cache"] = f"{endpoint.name} has no cache keys, and caches unasked"
+    return unsupported
 
 
 def _max_tokens_field(request: LLMRequest, endpoint: Endpoint) -> str:
+    """https://platform.openai.com/docs/guides/reasoning: reasoning models take
+    `max_completion_tokens`, which includes reasoning, and refuse `max_tokens`."""
     if endpoint.max_tokens_field is not None:
         return endpoint.max_tokens_field
-    is_reasoning = _REASONING_MODEL.match(request.model)
-    return "max_completion_tokens" if is_reasoning else "max_tokens"
+    known = reasons(request.model)
+    if known is None and endpoint.api_version is not None:
+        # A deployment on Azure has any name; who asks for effort knows that it reasons.
+        known = requested_effort(request) not in (None, "none")
+    return "max_completion_tokens" if known else "max_tokens"
 
 
-# Messages ------------------------------------------------------------------------
+def _reasoning(request: LLMRequest, endpoint: Endpoint) -> JSON:
+    effort = requested_effort(request)
+    if effort is None:
+        return {}
+    if "reasoning_object" in endpoint.quirks:
+        # https://openrouter.ai/docs/use-cases/reasoning-tokens: one of the two
+        if request.reasoning_effort is None and request.reasoning_tokens:
+            return {"reasoning": {"max_tokens": request.reasoning_tokens}}
+        return {"reasoning": {"effort": effort}}
+    if effort == "none" and _is_openai(endpoint) and reasons(request.model) is False:
+        return {}
+    return {"reasoning_effort": effort}
 
 
-def _message(
-    message: Message, where: str, request: LLMRequest, endpoint: Endpoint
-) -> JSON:
-    role = message.role
-    if role == "assistant":
-        return _assistant(message, where, endpoint)
-    if role == "developer" and "system_role" in endpoint.quirks:
-        role = "system"
-    sent: JSON = {"role": role, "content": message.content}
-    if role == "tool":
-        if not message.tool_call_id:
-            raise InvalidRequestError(f"{where} has the role tool but no tool_call_id")
-        sent["tool_call_id"] = message.tool_call_id
-        if not isinstance(message.content, (str, list)):
-            sent["content"] = json.dumps(message.content, ensure_ascii=False)
-    if message.name:
-        sent["name"] = message.name
-    return sent
+def _tool_choice(choice: Any) -> Any:
+    if isinstance(choice, Mapping):
+        return dict(choice)
+    if choice == "any":  # Mistral's and Anthropic's word
+        return "required"
+    if choice not in _TOOL_CHOICES:
+        raise InvalidRequestError(
+            f"unknown tool_choice {choice!r}; known are {', '.join(_TOOL_CHOICES)} and "
+            '{"type": "function", "function": {"name": ...}}'
+        )
+    return choice
 
 
-def _assistant(message: Message, where: str, endpoint: Endpoint) -> JSON:
-    own = own_data(message, endpoint) or {}
-    calls = message.tool_calls or []
-    sent: JSON = {"role": "assistant", "content": message.content}
-    if message.name:
-        sent["name"] = message.name
-    for name in (*REASONING_TEXT, "reasoning_details", *SENT_BACK):
-        if name in own:
-            sent[name] = own[name]
-    if calls or own.get("tool_calls"):
-        sent["content"] = message.content or None
-        sent["tool_calls"] = [*calls, *own.get("tool_calls", ())]
-    return sent
+# Prompt caching ------------------------------------------------------------------
+
+
+def _cache_options(cache: Any) -> dict[str, Any]:
+    """Key, retention, mode and ttl, if `cache` says more than that it is wanted."""
+    if isinstance(cache, str):
+        return {"key": cache}
+    if isinstance(cache, Mapping):
+        return dict(cache) if cache.keys() - {"ttl", "type"} else {}
+    if cache is None or isinstance(cache, bool):
+        return {}
+    raise InvalidRequestError(
+        f"cache is {cache!r}; it can be True, a key, or a dict of key, retention, "
+        "mode, ttl"
+    )
+
+
+def _cache(cache: Any, endpoint: Endpoint) -> JSON:
+    options = _cache_options(cache)
+    fields: JSON = {}
+    if "cache_control" in endpoint.quirks and cache:
+        ttl = (
+            {"ttl": cache["ttl"]}
+            if isinstance(cache, Mapping) and "ttl" in cache
+            else {}
+        )
+        fields["cache_control"] = {"type": "ephemeral", **ttl}
+    if "key" in options and "grok_conversation" not in endpoint.quirks:
+        fields["prompt_cache_key"] = options["key"]
+    if "retention" in options:
+        fields["prompt_cache_retention"] = options["retention"]
+    if "mode" in options:
+        fields["prompt_cache_options"] = {
+            name: options[name] for name in ("mode", "ttl") if name in options
+        }
+    return fields
+
+
+def _headers(cache: Any, endpoint: Endpoint) -> dict[str, str]:
+    """https://docs.x.ai/developers/advanced-api-usage/prompt-caching"""
+    key = _cache_options(cache).get("key")
+    if key is None or "grok_conversation" not in endpoint.quirks:
+        return {}
+    return {"x-grok-conv-id": key}
+
+
+# Structured output ---------------------------------------------------------------
+
+
+def _add_response_format(
+    body: JSON, response_format: Mapping[str, Any], endpoint: Endpoint
+) -> None:
+    """https://platform.openai.com/docs/guides/structured-outputs"""
+    wanted = response_schema(response_format)
+    if wanted is None and not is_json(response_format):
+        body["response_format"] = dict(response_format)
+    elif "json_object_only" in endpoint.quirks:
+        body["response_format"] = {"type": "json_object"}
+        if wanted is not None:
+            told = json.dumps(wanted.schema, ensure_ascii=False)
+            _instruct(body, f"Reply with JSON that obeys this JSON Schema:\n{told}")
+    elif wanted is None and "json_schema_only" in endpoint.quirks:
+        any_object = {"name": "response", "schema": {"type": "object"}}
+        body["response_format"] = {"type": "json_schema", "json_schema": any_object}
+    elif wanted is None:
+        body["response_format"] = {"type": "json_object"}
+    else:
+        schema = strict_schema(wanted.schema) if wanted.strict else wanted.schema
+        spec: JSON = {"name": wanted.name, "schema": schema, "strict": wanted.strict}
+        if wanted.description is not None:
+            spec["description"] = wanted.description
+        body["response_format"] = {"type": "json_schema", "json_schema": spec}
+
+
+def _instruct(body: JSON, text: str) -> None:
+    """Adds a system message after those at the beginning."""
+    messages = body["messages"]
+    place = next(
+        (i for i, message in enumerate(messages) if message["role"] != "system"),
+        len(messages),
+    )
+    messages.insert(place, {"role": "system", "content": text})
 
 
 WIRE: Final = WireFormat(
