@@ -20,6 +20,7 @@ from llmring_lite.provider_anthropic_models import (
     EFFORT_BUDGETS,
     MIN_BUDGET,
     Traits,
+    describe,
     effort_levels,
 )
 from llmring_lite.schemas import LLMRequest
@@ -36,16 +37,11 @@ _NO_SAMPLING: Final = "this model takes no sampling parameters"
 # Reasoning --------------------------------------------------------------------------
 
 
-def has_budget(request: LLMRequest, traits: Traits) -> bool:
+def has_budget(request: LLMRequest) -> bool:
     """Whether the request is sent with a thinking budget (type enabled)."""
-    thinking = request.extra_params.get("thinking")
-    if isinstance(thinking, Mapping):
-        return thinking.get("type") == "enabled"
-    if "budget" not in traits:
-        return False
-    if request.reasoning_tokens is not None:
-        return request.reasoning_tokens > 0
-    return request.reasoning_effort not in (None, "none") and "adaptive" not in traits
+    limit, traits = describe(request.model)
+    config = request.extra_params.get("thinking", thinking(request, traits, limit))
+    return isinstance(config, Mapping) and config.get("type") == "enabled"
 
 
 def thinking(request: LLMRequest, traits: Traits, limit: int) -> JSON | None:
@@ -65,11 +61,11 @@ def thinking(request: LLMRequest, traits: Traits, limit: int) -> JSON | None:
     if "adaptive" in traits:
         # Newer models leave the summary out unless it is asked for.
         return {"type": "adaptive", "display": "summarized"}
-    most = request.max_tokens or limit
-    if "budget" not in traits or most <= MIN_BUDGET:
+    most, budget = request.max_tokens or limit, EFFORT_BUDGETS.get(effort)
+    if "budget" not in traits or most <= MIN_BUDGET or budget is None:
         return None
     # Half of the reply is left for the answer.
-    budget = min(EFFORT_BUDGETS[effort], max(MIN_BUDGET, most // 2))
+    budget = min(budget, max(MIN_BUDGET, most // 2))
     return {"type": "enabled", "budget_tokens": budget}
 
 
@@ -189,7 +185,7 @@ def unsupported_sampling(
                 "this model can't be made to call a tool; choose 'auto' and say in the "
                 "prompt when to call one"
             )
-        elif has_budget(request, traits):
+        elif has_budget(request):
             found["tool_choice"] = (
                 "with a thinking budget it can be 'auto' or 'none' only"
             )

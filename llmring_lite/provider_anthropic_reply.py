@@ -141,9 +141,11 @@ def refusal(message: Mapping[str, Any]) -> str | None:
 def provider_data(blocks: Sequence[Block]) -> JSON | None:
     """What the next turn needs beyond the text and the calls, if anything."""
     stored = [block.stored() for block in blocks]
-    if all(block.keys() <= _PLAIN.get(block["type"], set()) for block in stored):
-        return None
-    return {"blocks": stored}
+    for block in stored:
+        said = {key for key, value in block.items() if value is not None}
+        if not said <= _PLAIN.get(block["type"], frozenset()):
+            return {"blocks": stored}
+    return None
 
 
 def parse_usage(usage: Mapping[str, Any] | None) -> dict[str, Any]:

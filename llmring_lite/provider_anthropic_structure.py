@@ -75,7 +75,7 @@ def structure_mode(request: LLMRequest) -> str | None:
     wanted = response_schema(request.response_format)
     if (
         "forced" in traits
-        and not has_budget(request, traits)
+        and not has_budget(request)
         and not (request.tools and is_forced(request.tool_choice))
         and (wanted is None or _input_schema(wanted.schema) is not None)
     ):
