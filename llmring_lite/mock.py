@@ -293,7 +293,7 @@ def _success(
         events = format_.iter_events(prompt, reply)
         return MockAnswer(
             status=200,
-            headers={"content-type": format_.stream_type, **headers},
+            headers={"content-type": format_.stream_type(prompt), **headers},
             body=_paced(events, pause),
             framing="chunked",
         )

@@ -26,6 +26,8 @@ from llmring_lite.mock_reply import (
     to_json,
 )
 
+_JSON: Final = "application/json; charset=UTF-8"
+
 # A reply with function calls ends in STOP like any other.
 _FINISH_REASONS: Final[Mapping[str, str]] = {
     "stop": "STOP",
@@ -57,7 +59,7 @@ _ROLES: Final[Mapping[str, str]] = {
 def parse_prompt(path: str, body: Mapping[str, Any]) -> Prompt:
     url = urlsplit(path)
     model, _, method = unquote(url.path).rpartition("/")[2].partition(":")
-    system = _text((body.get("systemInstruction") or {}).get("parts") or ())
+    system = _text(_get(_get(body, "systemInstruction") or {}, "parts") or ())
     turns = [Turn("system", system)] if system else []
     turns.extend(_turn(content) for content in body["contents"])
     if turns[-1].role != "user":
@@ -65,21 +67,29 @@ def parse_prompt(path: str, body: Mapping[str, Any]) -> Prompt:
             400, "Please ensure that the conversation ends with a user turn"
         )
     check_tool_results(turns)
-    config = body.get("generationConfig") or {}
-    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    config = _get(body, "generationConfig") or {}
+    calling = _get(_get(body, "toolConfig") or {}, "functionCallingConfig") or {}
     mode = calling.get("mode", "AUTO")
-    names = calling.get("allowedFunctionNames") or [""]
+    names = _get(calling, "allowedFunctionNames") or [""]
     return Prompt(
         model=model,
         turns=turns,
         tools=[] if mode == "NONE" else _tools(body),
         forced=names[0] if mode == "ANY" else None,
         schema=_schema(config),
-        max_tokens=config.get("maxOutputTokens"),
-        stop=tuple(config.get("stopSequences") or ()),
+        max_tokens=_get(config, "maxOutputTokens"),
+        stop=tuple(_get(config, "stopSequences") or ()),
         stream=method == "streamGenerateContent",
         body={"alt": parse_qs(url.query).get("alt", [""])[0]},
     )
+
+
+def _get(fields: Mapping[str, Any], name: str) -> Any:
+    """A field, None if absent. Its name may be in snake case: the API is protobuf's
+    JSON, which takes both (https://protobuf.dev/programming-guides/json/)."""
+    if name in fields:
+        return fields[name]
+    return fields.get("".join(f"_{c.lower()}" if c.isupper() else c for c in name))
 
 
 def _turn(content: Mapping[str, Any]) -> Turn:
@@ -87,12 +97,12 @@ def _turn(content: Mapping[str, Any]) -> Turn:
     if role not in _ROLES:
         raise MockRefusal(400, "Please use a valid role: user, model.")
     parts = content["parts"]
-    calls = [part["functionCall"] for part in parts if "functionCall" in part]
-    results = [part["functionResponse"] for part in parts if "functionResponse" in part]
+    calls = [call for part in parts if (call := _get(part, "functionCall"))]
+    results = [result for part in parts if (result := _get(part, "functionResponse"))]
     return Turn(
         _ROLES[role],
         _text(parts),
-        # Ids are optional, here and there.
+        # By name: ids are optional, here and there.
         tuple(call["name"] for call in calls),
         tuple(result["name"] for result in results),
     )
@@ -100,8 +110,8 @@ def _turn(content: Mapping[str, Any]) -> Turn:
 
 def _text(parts: Any) -> str:
     texts = (
-        _result_text(part["functionResponse"]["response"])
-        if "functionResponse" in part
+        _result_text(result["response"])
+        if (result := _get(part, "functionResponse"))
         else part.get("text", "")
         for part in parts
         if not part.get("thought")
@@ -120,17 +130,18 @@ def _tools(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [
         (
             declaration["name"],
-            declaration.get("parametersJsonSchema", declaration.get("parameters", {})),
+            _get(declaration, "parametersJsonSchema")
+            or declaration.get("parameters", {}),
         )
         for tool in body.get("tools") or ()
-        for declaration in tool.get("functionDeclarations") or ()
+        for declaration in _get(tool, "functionDeclarations") or ()
     ]
 
 
 def _schema(config: Mapping[str, Any]) -> Any:
-    if config.get("responseMimeType") != "application/json":
+    if _get(config, "responseMimeType") != "application/json":
         return None
-    return config.get("responseJsonSchema") or config.get("responseSchema") or {}
+    return _get(config, "responseJsonSchema") or _get(config, "responseSchema") or {}
 
 
 def _parts(prompt: Prompt, reply: MockReply) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -145,13 +156,9 @@ def _parts(prompt: Prompt, reply: MockReply) -> Iterator[tuple[int, dict[str, An
             function["id"] = call.given_id
         part: dict[str, Any] = {"functionCall": function}
         if place == 0:
-            # The first of parallel calls is signed.
-            part["thoughtSignature"] = _signature(prompt)
+            # The first of parallel calls is signed. The key happens to be base64.
+            part["thoughtSignature"] = prompt.key
         yield 1, part
-
-
-def _signature(prompt: Prompt) -> str:
-    return prompt.key + "="
 
 
 def _whole_parts(prompt: Prompt, reply: MockReply) -> list[dict[str, Any]]:
@@ -212,9 +219,13 @@ def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
     return f"{to_json(body, indent=2)}\n".encode()
 
 
+def _is_sse(prompt: Prompt) -> bool:
+    return prompt.body.get("alt") == "sse"
+
+
 def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
     """Events with `alt=sse`; else the items of one JSON array."""
-    as_events = prompt.body.get("alt") == "sse"
+    as_events = _is_sse(prompt)
     parts = list(_parts(prompt, reply)) or [(0, {"text": ""})]
     output = 0
     for place, (tokens, part) in enumerate(parts):
@@ -281,8 +292,8 @@ FORMAT: Final = MockFormat(
         "models and their supported methods.",
     ),
     bad_key=(400, "API key not valid. Please pass a valid API key."),
-    content_type="application/json; charset=UTF-8",
-    stream_type="text/event-stream",
-    error_type="application/json; charset=UTF-8",
+    content_type=_JSON,
+    stream_type=lambda p: "text/event-stream" if _is_sse(p) else _JSON,
+    error_type=_JSON,
     broken_event=b'data: {"broken": \r\n\r\n',
 )

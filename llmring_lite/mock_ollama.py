@@ -147,7 +147,7 @@ FORMAT: Final = MockFormat(
     unknown_model=(404, "model '{}' not found"),
     bad_key=(401, "unauthorized"),
     content_type="application/json; charset=utf-8",
-    stream_type="application/x-ndjson",
+    stream_type=lambda _: "application/x-ndjson",
     error_type="application/json; charset=utf-8",
     broken_event=b'{"broken": \n',
 )

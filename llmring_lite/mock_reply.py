@@ -358,6 +358,6 @@ class MockFormat:
     unknown_model: tuple[int, str]
     bad_key: tuple[int, str]
     content_type: str = "application/json"
-    stream_type: str = "text/event-stream; charset=utf-8"
+    stream_type: Callable[[Prompt], str] = lambda _: "text/event-stream; charset=utf-8"
     error_type: str = "application/json"
     broken_event: bytes = b'data: {"broken": \n\n'

@@ -69,6 +69,9 @@ def _no_such_path(method: str, path: str) -> MockAnswer:
 
 
 def _list_models(names: list[str], headers: Mapping[str, str]) -> Any:
+    """The path is three providers' own; their headers tell which is meant."""
+    if "x-goog-api-key" in headers:
+        return _list_google(names, headers)
     if "anthropic-version" in headers:
         rows = [
             {

@@ -107,15 +107,23 @@ def _string(schema: Mapping[str, Any], _root: Any, _depth: int) -> str:
 
 
 def _number(schema: Mapping[str, Any], _root: Any, _depth: int) -> int | float:
-    step = schema.get("multipleOf", 1)
-    if "minimum" in schema:
-        low = schema["minimum"]
-    elif "exclusiveMinimum" in schema:
-        low = schema["exclusiveMinimum"] + step
+    step = schema.get("multipleOf", 1 if _type_of(schema) == "integer" else 0)
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    bottom = max((x for x in (low, above) if x is not None), default=None)
+    top = min((x for x in (high, below) if x is not None), default=None)
+    if bottom is None:
+        if top is None or top > 0 or (top == 0 and below != 0):
+            return 0
+        value: int | float = top // step * step if step else top
+        return value - (step or 1) if value == below else value
+    if step:
+        value = -(-bottom // step) * step
+        return value + step if value == above else value
+    if bottom != above:
+        value = bottom
     else:
-        high = schema.get("maximum", schema.get("exclusiveMaximum", step) - step)
-        low = min(0, high)
-    value: int | float = -(-low // step) * step
+        value = bottom + 1 if top is None else (bottom + top) / 2
     return value
 
 

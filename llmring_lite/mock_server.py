@@ -100,13 +100,14 @@ class MockServer:
 
         Raises:
             OSError: The port is taken.
+            OverflowError: There is no such port.
         """
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((HOST, self._port))
             listener.listen(512)
-        except OSError:
+        except (OSError, OverflowError):
             listener.close()
             raise
         self._port = listener.getsockname()[1]
