@@ -39,13 +39,9 @@ _FINISH: Final[Mapping[str | None, str]] = {
     "unload": "stop",
 }
 
-# Our field -> the name in `options`:
+# Options by the same name:
 # https://docs.ollama.com/modelfile#valid-parameters-and-values
-_OPTIONS: Final[Mapping[str, str]] = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "seed": "seed",
-}
+_OPTIONS: Final = ("temperature", "top_p", "seed")
 
 # Fields of /api/chat itself; every other extra parameter is an option.
 _TOP_LEVEL: Final = frozenset(
@@ -133,9 +129,9 @@ def _unsupported_fields(request: LLMRequest) -> dict[str, str]:
 
 def _options(request: LLMRequest) -> JSON:
     options = {
-        name: getattr(request, field)
-        for field, name in _OPTIONS.items()
-        if getattr(request, field) is not None
+        name: getattr(request, name)
+        for name in _OPTIONS
+        if getattr(request, name) is not None
     }
     if request.max_tokens is not None:
         options["num_predict"] = request.max_tokens

@@ -35,12 +35,7 @@ from llmring_lite.provider_openai_responses_reply import parse_response, parse_s
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema, strict_schema
 
-# Our field -> the API's, where the value is the same.
-_SAME: Final[Mapping[str, str]] = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "parallel_tool_calls": "parallel_tool_calls",
-}
+_SAME_NAME: Final = ("temperature", "top_p", "parallel_tool_calls")
 
 # Parameters by which a caller puts the state of the conversation on the server.
 _STATEFUL: Final = frozenset({"previous_response_id", "conversation", "background"})
@@ -67,8 +62,8 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         body["store"] = False
     if request.stream:
         body["stream"] = True
-    for field, name in _SAME.items():
-        value = getattr(request, field)
+    for name in _SAME_NAME:
+        value = getattr(request, name)
         if value is not None:
             body[name] = value
     if reasons:

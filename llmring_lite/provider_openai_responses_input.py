@@ -1,11 +1,11 @@
 """Messages -> the `input` items of OpenAI's Responses API, and what a reply must
 carry so that it can become input again.
 
-    input_items(request, endpoint) -> items
-    carried(output, stored=...)    -> what belongs into `LLMResponse.provider_data`
+    input_items(request, endpoint, with_reasoning=...) -> items
+    carried(output, stored=...) -> what belongs into `LLMResponse.provider_data`
 
 System and developer messages stay items at their place: `instructions` holds only
-one text, which is put first, and xAI refuses it.
+one text, and puts it first. Cache hints need nothing, for OpenAI caches by itself.
 
 A reply is replayed from two sources. Its text and its calls come from the message
 itself; everything else (reasoning, items of server tools, ids, phases, namespaces)
