@@ -9,7 +9,7 @@ and model and shows no key.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from llmring_lite import keys, structured
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import ProviderError, ProviderResponseError
 from llmring_lite.framing import iter_ndjson, iter_sse
-from llmring_lite.provider import Endpoint, HTTPRequest, WireFormat
+from llmring_lite.provider import Endpoint, HTTPRequest, StreamEvent, WireFormat
 from llmring_lite.provider_errors import parse_error
 from llmring_lite.routing import Candidate
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
@@ -84,7 +84,7 @@ def complete(
         reply = sender.send(wire.build_request(request, sender.endpoint), key, deadline)
         if not 200 <= reply.status < 300:
             raise _refusal(reply.status, reply.headers, reply.body)
-        response = _parse(wire, reply, request)
+        response = _parse(wire, reply.body, reply.status, request)
         response.provider = candidate.endpoint.name
         response.model = candidate.ref
         if response.provider_data is not None:
@@ -96,14 +96,21 @@ def complete(
         raise named(error, candidate, key)  # noqa: B904 - the same error, filled in
 
 
-def _parse(wire: WireFormat, reply: Reply, request: LLMRequest) -> LLMResponse:
+def is_filtered(response: LLMResponse) -> bool:
+    """Was the reply withheld by a content filter?"""
+    return response.finish_reason == "content_filter" and not response.content
+
+
+def _parse(
+    wire: WireFormat, data: bytes, status: int, request: LLMRequest
+) -> LLMResponse:
     try:
-        body = json.loads(reply.body)
+        body = json.loads(_without_comments(data))
     except (ValueError, RecursionError) as error:
-        text = reply.body.decode("utf-8", "replace")
+        text = data.decode("utf-8", "replace")
         raise ProviderResponseError(
             f"the reply is no JSON ({error}): {_excerpt(text)}",
-            status_code=reply.status,
+            status_code=status,
             partial=text,
         ) from error
     try:
@@ -111,9 +118,17 @@ def _parse(wire: WireFormat, reply: Reply, request: LLMRequest) -> LLMResponse:
     except _SHAPE_ERRORS as error:
         raise ProviderResponseError(
             f"the reply has an unexpected shape ({type(error).__name__}: {error}): "
-            f"{_excerpt(reply.body.decode('utf-8', 'replace'))}",
-            status_code=reply.status,
+            f"{_excerpt(data.decode('utf-8', 'replace'))}",
+            status_code=status,
         ) from error
+
+
+def _without_comments(data: bytes) -> bytes:
+    """The body without the SSE comments that some gateways send to keep alive."""
+    data = data.lstrip()
+    while data.startswith(b":"):
+        data = data.partition(b"\n")[2].lstrip()
+    return data
 
 
 def _refusal(status: int, headers: Any, body: bytes) -> ProviderError:
@@ -154,7 +169,7 @@ class OpenStream:
     def __init__(
         self,
         reply: StreamReply,
-        chunks: Generator[StreamChunk, None, None],
+        chunks: Iterator[StreamChunk],
         candidate: Candidate,
         key: keys.Secret | None,
     ) -> None:
@@ -188,6 +203,11 @@ class OpenStream:
                 return
             yield chunk
         raise self._cut_off()
+
+    def is_filtered(self) -> bool:
+        """Does it end at once, withheld by a content filter?"""
+        first = self._first[0]
+        return first.finish_reason == "content_filter" and not first.delta
 
     def close(self) -> None:
         """Hang up. May be called from another thread, and twice."""
@@ -241,8 +261,42 @@ def open_stream(
             raise _refusal(reply.status, reply.headers, reply.read())
     except ProviderError as error:
         raise named(error, candidate, key)  # noqa: B904
-    frame = iter_sse if wire.framing == "sse" else iter_ndjson
-    chunks = wire.parse_stream(frame(reply.chunks()), request)
-    stream = OpenStream(reply, chunks, candidate, key)
+    stream = OpenStream(reply, _parse_stream(wire, reply, request), candidate, key)
     stream.fetch_first()
     return stream
+
+
+def _parse_stream(
+    wire: WireFormat, reply: StreamReply, request: LLMRequest
+) -> Iterator[StreamChunk]:
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if wire.framing == "ndjson":
+        yield from wire.parse_stream(iter_ndjson(reply.chunks()), request)
+    elif media_type != "application/json":
+        yield from wire.parse_stream(iter_sse(reply.chunks()), request)
+    else:
+        # A server that can't stream answers whole; Gemini without `alt=sse` sends
+        # its events as one array.
+        body = reply.read()
+        if body.lstrip().startswith(b"["):
+            yield from wire.parse_stream([StreamEvent("", body.decode())], request)
+        else:
+            response = _parse(wire, body, reply.status, request)
+            yield from _as_chunks(response)
+
+
+def _as_chunks(response: LLMResponse) -> Iterator[StreamChunk]:
+    """A whole reply as the stream it would have been."""
+    if response.reasoning:
+        yield StreamChunk(reasoning=response.reasoning)
+    if response.content:
+        yield StreamChunk(response.content)
+    if response.tool_calls:
+        yield StreamChunk(tool_calls=response.tool_calls)
+    yield StreamChunk(
+        finish_reason=response.finish_reason,
+        usage=response.usage,
+        refusal=response.refusal,
+        raw=response.raw,
+        provider_data=response.provider_data,
+    )

@@ -29,11 +29,18 @@ class ChatStream:
         stream: OpenStream,
         request: LLMRequest,
         finish: Callable[[LLMResponse], object],
+        end: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
-        """`finish` completes the response: alias, attempts, cost."""
+        """Args:
+        stream: From an attempt.
+        request: What was asked.
+        finish: Completes the response: alias, attempts, cost.
+        end: Told once that the stream is over, and why if it broke off.
+        """
         self._stream = stream
         self._request = request
         self._finish = finish
+        self._end = end
         self._texts: list[str] = []
         self._response: LLMResponse | None = None
         self._iterator = self._iterate()
@@ -59,11 +66,13 @@ class ChatStream:
         # A forgotten stream must not hold its connection until the process ends.
         with contextlib.suppress(AttributeError, OSError):
             self._stream.close()
+            self._end(None)
 
     def close(self) -> None:
         """Hang up: the provider stops writing, and the connection is given up."""
         self._iterator.close()
         self._stream.close()
+        self._end(None)
 
     @property
     def text(self) -> str:
@@ -103,9 +112,11 @@ class ChatStream:
                 yield chunk
         except ProviderError as error:
             error.partial = error.partial or self.text
+            self._end(error)
             raise
         finally:
             self._stream.close()
+            self._end(None)
 
     def _complete(
         self,

@@ -34,7 +34,7 @@ holds an API key.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 
 class LLMRingError(Exception):
@@ -59,7 +59,11 @@ class ProviderError(LLMRingError):
         partial: Text that had arrived before the failure, `""` if none.
         should_retry: What the provider's `x-should-retry` header said; False for a
             spent quota; else None.
+        conditions: The fallback conditions of a lockfile that this error meets,
+            `any` apart.
     """
+
+    conditions: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -85,6 +89,11 @@ class ProviderError(LLMRingError):
         self.partial = partial
         self.should_retry = should_retry
 
+    @property
+    def fault(self) -> Literal["caller", "provider"]:
+        """Whose: a caller's fault says nothing about the provider's health."""
+        return "provider"
+
     def __str__(self) -> str:
         who = ":".join(word for word in (self.provider, self.model) if word)
         facts = []
@@ -98,15 +107,25 @@ class ProviderError(LLMRingError):
         return f"{text} ({', '.join(facts)})" if facts else text
 
 
-class ProviderAuthenticationError(ProviderError):
+class _CallersFault(ProviderError):
+    """Base of the errors that another request, or another key, would not meet."""
+
+    @property
+    def fault(self) -> Literal["caller", "provider"]:
+        return "caller"
+
+
+class ProviderAuthenticationError(_CallersFault):
     """No key, a key the provider refused (401, 403), or a key it must not get."""
 
+    conditions = frozenset({"auth"})
 
-class ProviderNotFoundError(ProviderError, ValueError):
+
+class ProviderNotFoundError(_CallersFault, ValueError):
     """No provider of that name is built in or in the lockfile."""
 
 
-class UnsupportedParameterError(ProviderError, ValueError):
+class UnsupportedParameterError(_CallersFault, ValueError):
     """The provider can't take a parameter that the request sets.
 
     `extra_params={"drop_unsupported": True}` leaves such parameters out instead.
@@ -120,16 +139,22 @@ class UnsupportedParameterError(ProviderError, ValueError):
         self.parameter = parameter
 
 
-class ContextLengthError(ProviderError):
+class ContextLengthError(_CallersFault):
     """The prompt, or prompt and reply together, don't fit the model."""
 
+    conditions = frozenset({"context_length"})
 
-class ContentFilterError(ProviderError):
+
+class ContentFilterError(_CallersFault):
     """The provider's content filter refused the prompt or the reply."""
 
+    conditions = frozenset({"content_filter"})
 
-class ModelNotFoundError(ProviderError):
+
+class ModelNotFoundError(_CallersFault):
     """The provider has no such model, or the key may not use it."""
+
+    conditions = frozenset({"model_not_found"})
 
 
 class AliasNotFoundError(ModelNotFoundError, ValueError):
@@ -156,17 +181,25 @@ class AliasNotFoundError(ModelNotFoundError, ValueError):
 class ProviderRateLimitError(ProviderError):
     """Too many requests or tokens, or a spent quota (429)."""
 
+    conditions = frozenset({"rate_limit", "quota_exceeded"})
+
 
 class ProviderOverloadedError(ProviderError):
     """The provider has no capacity at the moment (503, 529)."""
+
+    conditions = frozenset({"overloaded", "unavailable"})
 
 
 class ProviderTimeoutError(ProviderError):
     """The deadline ran out before the reply was complete, or a 408."""
 
+    conditions = frozenset({"timeout"})
+
 
 class ProviderConnectionError(ProviderError):
     """No reply: DNS, refused or reset connection, TLS, proxy."""
+
+    conditions = frozenset({"unavailable"})
 
 
 class ProviderResponseError(ProviderError):
@@ -182,10 +215,19 @@ class ProviderResponseError(ProviderError):
     ) -> None:
         super().__init__(message, **facts)
         self.response = response
+        if self.fault == "provider":
+            self.conditions = frozenset({"unavailable"})
+
+    @property
+    def fault(self) -> Literal["caller", "provider"]:
+        refused = self.status_code is not None and 400 <= self.status_code < 500
+        return "caller" if refused else "provider"
 
 
 class CircuitBreakerError(ProviderError):
     """The endpoint failed repeatedly and is left alone until `retry_after`."""
+
+    conditions = frozenset({"circuit_open"})
 
 
 class AllModelsFailedError(ProviderError):

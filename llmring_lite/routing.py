@@ -19,8 +19,6 @@ from llmring_lite.exceptions import (
     ProviderAuthenticationError,
     ProviderError,
     ProviderNotFoundError,
-    ProviderResponseError,
-    UnsupportedParameterError,
 )
 from llmring_lite.lockfile import AliasBinding, Lockfile
 from llmring_lite.provider import BUILTIN, Endpoint
@@ -28,14 +26,40 @@ from llmring_lite.provider import BUILTIN, Endpoint
 PROFILE_VARIABLE: Final = "LLMRING_PROFILE"
 _CACHE_SIZE: Final = 8192
 
+# Two names for one thing; the second is Plano's.
+_SYNONYMS: Final = {"primary_and_first_fallback_failed": "any"}
+
+
+def _canonical(condition: str) -> str:
+    return _SYNONYMS.get(condition, condition)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model of a provider that may serve a call."""
+    """A model of a provider that may serve a call.
+
+    Attributes:
+        ref: `"provider:model"`.
+        conditions: As a fallback, used on these failures only; None: see
+            `may_follow`.
+    """
 
     endpoint: Endpoint
     model: str
-    ref: str  # "provider:model"
+    ref: str
+    conditions: frozenset[str] | None = None
+
+    def may_follow(self, error: ProviderError) -> bool:
+        """May this candidate be tried after an earlier one failed like that?
+
+        Without conditions on everything but a refused key and a plain 400: there the
+        request itself is at fault, and the next provider would be asked for nothing.
+        """
+        if self.conditions is not None:
+            return "any" in self.conditions or not self.conditions.isdisjoint(
+                error.conditions
+            )
+        return bool(error.conditions - {"auth"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +71,15 @@ class Route:
         profile: The profile it was looked up in.
         binding: The alias's binding; None for a direct model.
         candidates: In the lockfile's order, usable or not.
+        groups: For each entry of the binding's `models` the candidates it stands
+            for; more than one where it is itself an alias.
     """
 
     name: str
     profile: str
     binding: AliasBinding | None
     candidates: tuple[Candidate, ...]
+    groups: tuple[tuple[Candidate, ...], ...]
 
     @property
     def alias(self) -> str | None:
@@ -195,7 +222,7 @@ class Router:
                     f"{name!r} names no model: write {provider}:MODEL", alias=name
                 )
             candidate = Candidate(self._endpoints[provider], model, name)
-            return Route(name, profile, None, (candidate,))
+            return Route(name, profile, None, (candidate,), ((candidate,),))
         binding = self.lockfile.get_binding(name, profile)
         if binding is None:
             if colon:
@@ -205,12 +232,32 @@ class Router:
             raise AliasNotFoundError(
                 self._unknown_alias(name, profile), alias=name, profile=profile
             )
-        refs = self.lockfile.flatten(name, profile)
-        return Route(name, profile, binding, tuple(self._candidate(r) for r in refs))
+        groups = self._groups(binding, profile)
+        candidates = tuple(c for group in groups for c in group)
+        return Route(name, profile, binding, candidates, groups)
 
-    def _candidate(self, ref: str) -> Candidate:
+    def _groups(
+        self, binding: AliasBinding, profile: str
+    ) -> tuple[tuple[Candidate, ...], ...]:
+        """The candidates of each entry; a model that comes twice counts once."""
+        seen: set[str] = set()
+        groups: list[tuple[Candidate, ...]] = []
+        for entry in binding.models:
+            is_alias = ":" not in entry or entry.partition(":")[0] not in self.endpoints
+            refs = self.lockfile.flatten(entry, profile) if is_alias else (entry,)
+            group = []
+            for ref in refs:
+                if ref not in seen:
+                    seen.add(ref)
+                    words = binding.conditions.get(ref, binding.conditions.get(entry))
+                    group.append(self._candidate(ref, words))
+            groups.append(tuple(group))
+        return tuple(groups)
+
+    def _candidate(self, ref: str, conditions: Iterable[str] | None) -> Candidate:
         provider, _, model = ref.partition(":")
-        return Candidate(self.endpoint(provider), model, ref)
+        words = None if conditions is None else frozenset(map(_canonical, conditions))
+        return Candidate(self.endpoint(provider), model, ref, words)
 
     def _unknown_provider(self, name: str) -> str:
         from difflib import get_close_matches
@@ -254,18 +301,3 @@ def no_usable_candidate(route: Route) -> ProviderAuthenticationError:
         provider=route.candidates[0].endpoint.name if single else None,
         model=route.candidates[0].model if single else None,
     )
-
-
-def moves_on(error: ProviderError) -> bool:
-    """May a fallback without conditions be tried after this error?
-
-    Not after a refused key, nor after a plain 400: the request itself is at fault,
-    and the next provider would be asked for nothing.
-    """
-    if isinstance(error, (ProviderAuthenticationError, UnsupportedParameterError)):
-        return False
-    plain_refusal = type(error) is ProviderResponseError and error.status_code in (
-        400,
-        422,
-    )
-    return not plain_refusal

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar, overload
 
-from llmring_lite import attempt, keys, routing
+from llmring_lite import attempt, keys
 from llmring_lite.chat_stream import ChatStream
 from llmring_lite.deadline import (
     DEFAULT_TIMEOUT,
@@ -19,13 +17,14 @@ from llmring_lite.deadline import (
     check_timeout,
     parse_timeout,
 )
+from llmring_lite.dispatch import Answer, Call, Dispatcher
 from llmring_lite.exceptions import (
-    AllModelsFailedError,
-    ProviderError,
     ProviderNotFoundError,
 )
 from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path, find_lockfile
+from llmring_lite.lockfile_fields import seconds_of
 from llmring_lite.provider import Endpoint, WireFormat, load_wire_format
+from llmring_lite.retry import RetryPolicy
 from llmring_lite.routing import Candidate, Route, Router
 from llmring_lite.schemas import (
     INHERIT,
@@ -37,8 +36,6 @@ from llmring_lite.schemas import (
 
 T = TypeVar("T")
 Messages = str | Message | Iterable[Message | Mapping[str, Any]] | None
-
-log = logging.getLogger("llmring_lite")
 
 TIMEOUT_VARIABLE: Final = "LLMRING_PROVIDER_TIMEOUT_S"
 
@@ -90,7 +87,7 @@ class LLMRing:
         self.server_url = server_url
         self._api_key = api_key
         self._profile = profile
-        self.max_retries = max_retries
+        self._dispatcher = Dispatcher(RetryPolicy(max_retries=max_retries))
         self._timeout = check_timeout(timeout)
         self._senders: dict[tuple[str, str], attempt.Sender] = {}
         self._use(find_lockfile(lockfile_path))
@@ -175,8 +172,11 @@ class LLMRing:
         if request.stream:
             return self._stream(request, profile)
         route = self._router.route(request.model, profile)
-        response, attempts = self._in_turn(route, request, attempt.complete)
-        return self._finish(response, route, attempts)
+        answer = self._dispatch(
+            route, request, attempt.complete, _forget, attempt.is_filtered
+        )
+        answer.lease.end()
+        return self._finish(answer.value, route, answer.attempts)
 
     def chat_stream(
         self,
@@ -202,54 +202,51 @@ class LLMRing:
 
     def _stream(self, request: LLMRequest, profile: str | None) -> ChatStream:
         route = self._router.route(request.model, profile)
-        opened, attempts = self._in_turn(route, request, attempt.open_stream)
+        answer = self._dispatch(
+            route,
+            request,
+            attempt.open_stream,
+            attempt.OpenStream.close,
+            attempt.OpenStream.is_filtered,
+        )
         return ChatStream(
-            opened, request, lambda reply: self._finish(reply, route, attempts)
+            answer.value,
+            request,
+            finish=lambda reply: self._finish(reply, route, answer.attempts),
+            end=answer.lease.end,
         )
 
-    def _in_turn(
+    def _dispatch(
         self,
         route: Route,
         request: LLMRequest,
-        call: Callable[
+        attempt_: Callable[
             [attempt.Sender, WireFormat, Candidate, LLMRequest, Deadline], T
         ],
-    ) -> tuple[T, list[dict[str, Any]]]:
-        """The first candidate that answers, and the record of those tried."""
-        candidates = [c for c in route.candidates if keys.has_key(c.endpoint)]
-        if not candidates:
-            raise routing.no_usable_candidate(route)
-        defaults = route.binding.parameters if route.binding is not None else {}
-        attempts: list[dict[str, Any]] = []
-        for candidate in candidates:
-            started = time.monotonic()
-            record: dict[str, Any] = {"model": candidate.ref, "error": None}
-            attempts.append(record)
-            try:
-                sender, wire = self._sender(candidate)
-                result = call(
-                    sender,
-                    wire,
-                    candidate,
-                    request.for_model(candidate.model, defaults),
-                    Deadline(self._timeout_of(request)),
-                )
-            except ProviderError as failure:
-                error = record["error"] = failure
-            else:
-                return result, attempts
-            finally:
-                record["seconds"] = time.monotonic() - started
-            if not routing.moves_on(error):
-                break
-            log.info("%s failed, trying the next candidate: %s", candidate.ref, error)
-        if len(attempts) == 1:
-            raise error
-        raise AllModelsFailedError(
-            f"no candidate of {route.name!r} answered: "
-            + "; ".join(str(record["error"]) for record in attempts),
-            attempts=attempts,
-        ) from error
+        discard: Callable[[T], None],
+        is_filtered: Callable[[T], bool],
+    ) -> Answer[T]:
+        """Have a candidate answer: the policies of the alias around the attempt."""
+        binding = route.binding
+        defaults = binding.parameters if binding is not None else {}
+        limit = binding.guardrails.get("max_latency") if binding is not None else None
+
+        def try_one(candidate: Candidate, deadline: Deadline) -> T:
+            sender, wire = self._sender(candidate)
+            neutral = request.for_model(candidate.model, defaults)
+            return attempt_(sender, wire, candidate, neutral, deadline)
+
+        return self._dispatcher.run(
+            Call(
+                route=route,
+                attempt=try_one,
+                discard=discard,
+                is_filtered=is_filtered,
+                timeout=self._timeout_of(request),
+                deadline=Deadline(seconds_of(limit)),
+                metadata=request.metadata or {},
+            )
+        )
 
     def _sender(self, candidate: Candidate) -> tuple[attempt.Sender, WireFormat]:
         """The connections to a candidate's endpoint, and its dialect."""
@@ -392,6 +389,10 @@ class LLMRing:
             ProviderNotFoundError: No provider of that name.
         """
         return self._sender(Candidate(self._router.endpoint(name), "", name))[0]
+
+
+def _forget(response: LLMResponse) -> None:
+    """A complete reply holds nothing that must be given back."""
 
 
 def lockfile_edit() -> Any:

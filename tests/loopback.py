@@ -102,7 +102,7 @@ class Loopback:
 
 def _read_request(file: Any) -> Received | None:
     words = file.readline().split()
-    if len(words) != 3:  # closed, or no HTTP
+    if len(words) != 3 or not words[2].startswith(b"HTTP/"):  # closed, or no HTTP
         return None
     path = words[1].decode()
     headers: dict[str, str] = {}
