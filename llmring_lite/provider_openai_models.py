@@ -11,7 +11,9 @@ from typing import Final
 
 # https://platform.openai.com/docs/guides/reasoning, https://docs.x.ai/docs/models
 _REASONING: Final = r"(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d\d)|codex-|computer-use|grok-[4-9])"
-_PLAIN: Final = r"(?:ft:)?(?:gpt-[34]|gpt-5-chat|chatgpt|grok-[23])|.*non-reasoning"
+_PLAIN: Final = (
+    r"(?:ft:)?(?:gpt-[34]|gpt-5-chat|chatgpt|grok-[23](?!-mini))|.*non-reasoning"
+)
 
 # https://platform.openai.com/docs/guides/latest-model#gpt-5-2-parameter-compatibility
 _FIXED_SAMPLING: Final = (
