@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from llmring_lite.provider import JSON, StreamEvent
 from llmring_lite.provider_openai_reply import (
@@ -42,7 +42,7 @@ def parse_stream(
     rest = _Rest()
     done = False
     for name, data in events:
-        if data == "[DONE]":
+        if data[:6] == "[DONE]":
             done = True
             break
         if not data or data.isspace():
@@ -219,6 +219,8 @@ class _Calls:
             for key, value in fragment.items():
                 if value and key not in ("index", "function", "custom"):
                     call[key] = value
+            if kind == "custom" and body:
+                call["type"] = kind
             text = body.get("input" if kind == "custom" else "arguments")
             if text:
                 is_text = isinstance(text, str)
@@ -266,7 +268,8 @@ def _is_json(text: str) -> bool:
     return True
 
 
-_DETAIL_TEXT = {"reasoning.text": "text", "reasoning.summary": "summary"}
+_DETAIL_TEXT: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
+"""Type of a detail -> the field that comes in pieces."""
 
 
 class _Details:
