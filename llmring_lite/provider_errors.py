@@ -79,7 +79,13 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
 
 # A spent quota looks like a rate limit, but waiting doesn't help.
 _SPENT_CODES: Final = frozenset(
-    {"insufficient_quota", "insufficient_balance", "billing_error"}
+    {
+        "insufficient_quota",
+        "insufficient_balance",
+        "billing_error",
+        "billing_hard_limit_reached",
+        "enforced_spend_limit_reached",
+    }
 )
 # The patterns below are compiled on their first use: most programs never need them.
 _SPENT_WORDS: Final = (

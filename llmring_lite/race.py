@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+
+# A tenth is no binary fraction: ten of them fall short of one.
+_DUST: Final = 1e-9
 
 
 class HedgeBudget:
@@ -35,7 +38,7 @@ class HedgeBudget:
     def earn(self) -> None:
         """Count a call."""
         with self._lock:
-            if self._debt > 0:
+            if self._debt > _DUST:
                 self._debt -= self._share
             else:
                 self._balance = min(self._savings, self._balance + self._share)
@@ -43,8 +46,7 @@ class HedgeBudget:
     def spend(self) -> bool:
         """Take one hedge; False if there is none."""
         with self._lock:
-            # The shares are no binary fractions: ten of them fall short of one.
-            if self._balance < 1 - 1e-9:
+            if self._balance < 1 - _DUST:
                 return False
             self._balance -= 1
             return True

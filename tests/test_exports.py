@@ -35,15 +35,37 @@ def test_a_name_is_the_one_of_its_module(name: str) -> None:
 
 
 # The errors, dataclasses and classes that the public contract names.
-CONTRACT = """
-    LLMRing LLMRequest LLMResponse Message StreamChunk ChatStream Lockfile
-    LLMRingError ProviderError ProviderAuthenticationError ProviderRateLimitError
-    ProviderTimeoutError ProviderConnectionError ProviderOverloadedError
-    ProviderResponseError ContextLengthError ContentFilterError CircuitBreakerError
-    ProviderNotFoundError ModelNotFoundError AliasNotFoundError AllModelsFailedError
-    LockfileError LockfileNotFoundError LockfileParseError LockfileValidationError
-    GuardrailError RegistryError ReceiptError
-    """.split()
+CONTRACT = [
+    "LLMRing",
+    "LLMRequest",
+    "LLMResponse",
+    "Message",
+    "StreamChunk",
+    "ChatStream",
+    "Lockfile",
+    "LLMRingError",
+    "ProviderError",
+    "ProviderAuthenticationError",
+    "ProviderRateLimitError",
+    "ProviderTimeoutError",
+    "ProviderConnectionError",
+    "ProviderOverloadedError",
+    "ProviderResponseError",
+    "ContextLengthError",
+    "ContentFilterError",
+    "CircuitBreakerError",
+    "ProviderNotFoundError",
+    "ModelNotFoundError",
+    "AliasNotFoundError",
+    "AllModelsFailedError",
+    "LockfileError",
+    "LockfileNotFoundError",
+    "LockfileParseError",
+    "LockfileValidationError",
+    "GuardrailError",
+    "RegistryError",
+    "ReceiptError",
+]
 
 
 @pytest.mark.parametrize("name", CONTRACT)

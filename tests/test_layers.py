@@ -17,14 +17,22 @@ LAYERS = (
     # words: what everyone speaks
     ("_version", "exceptions", "schemas", "deadline"),
     # facts and pure policies
-    ("provider", "provider_errors", "framing", "lockfile*", "structured*", "content"),
+    (
+        "provider",
+        "provider_errors",
+        "framing",
+        "lockfile*",
+        "structured*",
+        "content",
+        *("breaker", "retry", "race", "balance"),
+    ),
     # pure mappers
     ("provider_*",),
     ("keys", "mock*"),
     ("routing",),
     # edge: the network
     ("transport*", "provider_mock"),
-    ("attempt",),
+    ("attempt", "dispatch"),
     ("chat_stream",),
     ("service",),
     # front doors
