@@ -79,25 +79,28 @@ def _nothing(ending: Ending) -> Callable[[MockAnswer, Setting], MockAnswer]:
 
 
 def _cut(
-    ending: Ending, *, honest: bool = False, unmarked: bool = False
+    ending: Ending, *, unmarked: bool = False
 ) -> Callable[[MockAnswer, Setting], MockAnswer]:
-    """The body up to `cut_at`.
-
-    Args:
-        honest: The framing agrees with the shorter body.
-        unmarked: The body ends where the connection does.
-    """
+    """The body up to `cut_at`; with `unmarked` it ends where the connection does."""
 
     def apply(answer: MockAnswer, setting: Setting) -> MockAnswer:
         pieces = list(answer.pieces())
         whole = sum(len(data) for _, data in pieces)
-        kept = list(_first_bytes(pieces, int(whole * setting.cut_at)))
+        kept = iter(list(_first_bytes(pieces, int(whole * setting.cut_at))))
         if unmarked:
-            return replace(answer, body=iter(kept), framing="close", ending=ending)
-        length = sum(len(data) for _, data in kept) if honest else whole
-        return replace(answer, body=iter(kept), announced=length, ending=ending)
+            return replace(answer, body=kept, framing="close", ending=ending)
+        return replace(answer, body=kept, announced=whole, ending=ending)
 
     return apply
+
+
+def _cut_clean(answer: MockAnswer, setting: Setting) -> MockAnswer:
+    if isinstance(answer.body, bytes):
+        return replace(
+            answer, body=answer.body[: int(len(answer.body) * setting.cut_at)]
+        )
+    pieces = list(answer.pieces())
+    return replace(answer, body=iter(pieces[: int(len(pieces) * setting.cut_at)]))
 
 
 def _first_bytes(pieces: Iterable[Piece], count: int) -> Iterator[Piece]:
@@ -190,12 +193,12 @@ FAULTS: Final[dict[str, Fault]] = {
     "cut-reset": Fault("reset in the middle of the body", _cut("reset")),
     "cut-hang": Fault("silence in the middle of the body", _cut("hang")),
     "cut-clean": Fault(
-        "a body that is shorter than it should be, though properly framed; a stream "
-        "has no end event",
-        _cut("complete", honest=True),
+        "half a body, though properly framed; a stream ends between two events, "
+        "without its end event",
+        _cut_clean,
     ),
     "cut-unmarked": Fault(
-        "the same, where only the end of the connection ends the body",
+        "half a body, where only the end of the connection ends it",
         _cut("complete", unmarked=True),
     ),
     "drip": Fault("a byte at a time, slowly", _in_bytes(lambda s: s.drip)),

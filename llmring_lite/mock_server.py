@@ -22,6 +22,8 @@ from llmring_lite.mock import FaultEntry, Mock, MockAnswer, MockModel
 from llmring_lite.mock_http import Connection, MockRequest
 from llmring_lite.mock_routes import route
 
+__all__ = ["MockModel", "MockRequest", "MockServer", "main"]
+
 HOST: Final = "127.0.0.1"
 
 _BASE_PATHS: Final[Mapping[str, str]] = {
