@@ -24,10 +24,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import UnsupportedParameterError
-from llmring_lite.schemas import LLMRequest, LLMResponse, Message, StreamChunk
+
+# Annotations only: reading a lockfile needs the endpoints but none of these, and five
+# dataclasses take as long to make as `argparse` to load.
+if TYPE_CHECKING:
+    from llmring_lite.schemas import LLMRequest, LLMResponse, Message, StreamChunk
 
 JSON: TypeAlias = dict[str, Any]
 
