@@ -36,7 +36,8 @@ LAYERS = (
     ("chat_stream",),
     ("service",),
     # front doors
-    ("quickstart", "cli*"),
+    ("quickstart",),
+    ("cli*",),
     ("__init__", "__main__"),
 )
 SIBLINGS = {
