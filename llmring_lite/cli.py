@@ -214,8 +214,8 @@ def _terminal_width() -> int:
     if columns.isdecimal() and int(columns) > 0:
         return int(columns)
     try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80
-    except (AttributeError, ValueError, OSError):  # closed, or no terminal
+        return os.get_terminal_size().columns or 80
+    except OSError:  # stdout is closed, or no terminal
         return 80
 
 

@@ -126,8 +126,10 @@ def _remark(response: LLMResponse) -> None:
     """What a reader should know about a reply that isn't simply complete."""
     if response.refusal:
         complain(f"the model refused: {response.refusal}", kind="note")
-    elif response.finish_reason in _REMARKS:
-        complain(_REMARKS[response.finish_reason], kind="note")
+        return
+    remark = _REMARKS.get(response.finish_reason or "")
+    if remark:
+        complain(remark, kind="note")
 
 
 def _report(response: LLMResponse) -> None:

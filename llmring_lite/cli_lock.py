@@ -167,16 +167,6 @@ def add_bind_arguments(parser: ArgumentParser) -> None:
     add_lockfile_options(parser)
 
 
-_OPTIONS: Final = (
-    "strategy",
-    "weights",
-    "hedge_after",
-    "conditions",
-    "sticky_by",
-    "parameters",
-)
-
-
 def run_bind(args: Namespace) -> int:
     for model in args.models:
         if set(model) & set("*?["):
@@ -184,16 +174,20 @@ def run_bind(args: Namespace) -> int:
                 f"{model!r} is a pattern; name the models themselves, such as "
                 "anthropic:claude-haiku-4-5-20251001"
             )
-    options = {
-        name: dict(value) if name in ("conditions", "parameters") else value
-        for name in _OPTIONS
-        if (value := getattr(args, name)) is not None
-    }
     lockfile = open_lockfile(args)
     profile = profile_of(args, lockfile)
     path = _writable_path(lockfile)
     result = lockfile_edit.bind(
-        path, args.alias, args.models, profile=profile, **options
+        path,
+        args.alias,
+        args.models,
+        profile=profile,
+        strategy=args.strategy,
+        weights=args.weights,
+        hedge_after=args.hedge_after,
+        sticky_by=args.sticky_by,
+        conditions=args.conditions and dict(args.conditions),
+        parameters=args.parameters and dict(args.parameters),
     )
     if is_bundled(lockfile):
         note(f"No llmring.lock here: made {path}")
