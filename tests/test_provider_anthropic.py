@@ -39,7 +39,7 @@ def tool(name: str = "get_weather", **more: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, **more}}
 
 
-# URL, headers, the smallest body -----------------------------------------------------
+# URL, headers, the smallest body -------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_request_is_left_as_it_was() -> None:
     assert request == before
 
 
-# Limits and sampling -------------------------------------------------------------------
+# Limits and sampling -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_what_a_model_cannot_take_is_left_out_on_request(
     assert sent == body(model, **rest)
 
 
-# Reasoning -----------------------------------------------------------------------------
+# Reasoning -----------------------------------------------------------------------
 
 SUMMARY = {"type": "adaptive", "display": "summarized"}
 
@@ -301,7 +301,7 @@ def test_budget_of_an_effort_is_one_the_api_takes(
     assert 1024 <= sent["thinking"]["budget_tokens"] < sent["max_tokens"]
 
 
-# Tools ---------------------------------------------------------------------------------
+# Tools ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_tool_choice_without_tools() -> None:
     assert sent["tool_choice"] == {"type": "any"}
 
 
-# Caching -------------------------------------------------------------------------------
+# Caching -------------------------------------------------------------------------
 
 MARK = {"type": "ephemeral"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
@@ -497,7 +497,7 @@ def test_own_breakpoints_stay_and_leave_room_for_the_rest() -> None:
 def test_more_than_four_breakpoints_are_refused() -> None:
     parts = [{"type": "text", "text": "x", "cache_control": MARK} for _ in range(3)]
     result = Message("tool", parts, tool_call_id="t1")
-    with pytest.raises(InvalidRequestError, match="5 parts .* at most 4"):
+    with pytest.raises(InvalidRequestError, match=r"5 parts .* at most 4"):
         body(messages=[result, Message("user", parts[:2])])
 
 
