@@ -47,7 +47,7 @@ def parse_stream(
             delta = payload["delta"]
             block = blocks[payload["index"]]
             if delta["type"] == "text_delta" and not holds_text:
-                text = delta["text"]
+                text = "" + delta["text"]  # what is no text raises TypeError
                 if text:
                     block.length += len(text)
                     yield StreamChunk(text)
@@ -127,18 +127,20 @@ class _Reply:
         """Any delta but a text that goes straight through."""
         kind = delta["type"]
         if kind == "text_delta":
-            block.length += len(delta["text"])
+            text = "" + delta["text"]
+            block.length += len(text)
             if not self.holds_text:
-                yield StreamChunk(delta["text"])
+                yield StreamChunk(text)
             elif self._structure is None:
-                self._held.append(delta["text"])
+                self._held.append(text)
         elif kind == "thinking_delta":
-            block.pieces.append(delta["thinking"])
-            if delta["thinking"]:
-                yield StreamChunk(reasoning=delta["thinking"])
+            thought = "" + delta["thinking"]
+            block.pieces.append(thought)
+            if thought:
+                yield StreamChunk(reasoning=thought)
         elif kind == "input_json_delta":
             # The first is often empty, and a call without arguments has no other.
-            fragment = delta["partial_json"]
+            fragment = "" + delta["partial_json"]
             if block is not self._structure:
                 block.pieces.append(fragment)
             elif fragment:

@@ -516,6 +516,12 @@ def test_thinking_blocks_carry_no_breakpoint() -> None:
     assert breakpoints(sent) == ["1:text"]
 
 
+def test_breakpoint_of_an_empty_message_goes_with_it() -> None:
+    empty = Message("assistant", "", metadata={"cache_control": MARK})
+    sent = body(messages=[Message("user", "a"), empty, Message("user", "c")])
+    assert breakpoints(sent) == []
+
+
 @pytest.mark.parametrize("cache", ["1h", {"ttl": "2h"}, 3])
 def test_unknown_cache_is_refused(cache: Any) -> None:
     with pytest.raises(InvalidRequestError, match="cache is"):

@@ -90,6 +90,7 @@ def mode_of(sent: dict[str, Any]) -> str:
         (UNFORCED, wanted(OPEN), {}, "prompt"),
         # Arguments of a tool are an object.
         (OLD, wanted(LIST), {}, "prompt"),
+        (OLD, wanted({"enum": ["a", "b"]}), {}, "prompt"),
         (OLD, wanted({"anyOf": [SCHEMA, LIST]}), {}, "prompt"),
         # The reply has to be a call of the caller's tool.
         (OLD, wanted(SCHEMA), {"tools": [tool()], "tool_choice": "required"}, "prompt"),
