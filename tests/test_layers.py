@@ -23,7 +23,7 @@ LAYERS = (
         "framing",
         "lockfile*",
         "structured*",
-        "content",
+        "content*",
         *("breaker", "retry", "race", "balance"),
     ),
     # pure mappers
