@@ -89,7 +89,7 @@ def _guarded(argv: list[str]) -> int:
         complain(str(error))
         return USAGE
     except LLMRingError as error:
-        complain(str(error))
+        complain(str(error) or type(error).__name__)
         _show_traceback()
         return _code_of(error)
     except OSError:
@@ -131,8 +131,9 @@ def _redact(text: str) -> str:
     Our own errors hold no key; this is for those that we didn't foresee.
     """
     for name, value in os.environ.items():
+        value = value.strip()
         if name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD")) and len(value) >= 6:
-            text = text.replace(value.strip(), f"[{name}]")
+            text = text.replace(value, f"[{name}]")
     return text
 
 
@@ -141,7 +142,7 @@ def _discard_output() -> None:
 
     https://docs.python.org/3/library/signal.html#note-on-sigpipe
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except OSError:
@@ -161,8 +162,7 @@ def _dispatch(argv: list[str]) -> int:
 
         say(f"{PROGRAM} {__version__}")
         return 0
-    wants_help = {"-h", "--help"} & {*before, *after[:1]}
-    if wants_help and (not words or _group(name)):
+    if {"-h", "--help"} & set(before) and (not words or _group(name)):
         say(_overview(name))
         return 0
     return _complain_about_usage(name, [*before, *after], words)
