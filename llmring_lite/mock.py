@@ -239,18 +239,18 @@ def _parse(format_: MockFormat, path: str, body: bytes) -> Prompt:
     try:
         request = json.loads(body)
         prompt = format_.parse_prompt(path, request)
-        # Before any counting or comparing: these stand for themselves only if right.
-        if not isinstance(prompt.model, str):
-            raise TypeError("model must be a text")
-        if prompt.max_tokens is not None and prompt.max_tokens < 0:
-            raise ValueError("the limit of the reply must not be negative")
+        prompt.check()
     except _MALFORMED as error:
-        raise MockRefusal(
-            400, f"the request is malformed ({type(error).__name__}: {error})"
-        ) from error
+        raise _malformed(error) from error
     prompt.options = request.get("mock") or {}
     prompt.body = {**request, **prompt.body}
     return prompt
+
+
+def _malformed(error: BaseException) -> MockRefusal:
+    return MockRefusal(
+        400, f"the request is malformed ({type(error).__name__}: {error})"
+    )
 
 
 def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer:
@@ -266,7 +266,11 @@ def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer
     if model.status is not None:
         answer = _refusal(format_, failure)
     else:
-        answer = _success(format_, prompt, model, make_reply(prompt, model))
+        try:
+            reply = make_reply(prompt, model)
+        except _MALFORMED as error:  # a schema that is none
+            raise _malformed(error) from error
+        answer = _success(format_, prompt, model, reply)
     answer = replace(
         answer,
         headers={**answer.headers, **model.headers},

@@ -72,6 +72,26 @@ class Prompt:
     body: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
 
+    def check(self) -> None:
+        """Refuse what a request may hold but no prompt can be.
+
+        Raises:
+            TypeError, ValueError: Something has the wrong type or is negative.
+        """
+        texts: list[Any] = [self.model, self.forced or "", *self.stop]
+        texts += [name for name, _ in self.tools]
+        for turn in self.turns:
+            texts += [turn.role, turn.text, *turn.calls, *turn.results]
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(f"{to_json(text)} is where a text should be")
+        if self.max_tokens is None:
+            return
+        if not isinstance(self.max_tokens, int):
+            raise TypeError("the limit of the reply must be an integer")
+        if self.max_tokens < 0:
+            raise ValueError("the limit of the reply must not be negative")
+
     def is_after_tools(self) -> bool:
         """The last turn holds tool results."""
         return bool(self.turns) and (

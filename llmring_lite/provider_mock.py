@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -89,8 +90,12 @@ class StreamReply:
             ProviderTimeoutError: The deadline passed.
             ProviderResponseError: The connection broke, or was hung up.
         """
+        # What a connection takes out of the body before anyone sees it.
+        zipped = self.headers.get("content-encoding") == "gzip"
+        unzip = zlib.decompressobj(wbits=31).decompress if zipped else bytes
         for delay, data in self._answer.pieces():
             self._wait(delay)
+            data = unzip(data)
             if data:
                 yield data
         if self._answer.ending == "hang":

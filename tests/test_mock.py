@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from math import inf
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,7 +25,7 @@ from llmring_lite.exceptions import (
     ProviderTimeoutError,
 )
 from llmring_lite.framing import iter_sse
-from llmring_lite.mock import FORMATS, Mock, MockModel, named_model
+from llmring_lite.mock import FORMATS, MODELS, Mock, MockModel, named_model
 from llmring_lite.mock_faults import FAULTS
 from llmring_lite.mock_reply import count_words, first_words, split_words
 from llmring_lite.mock_sample import sample
@@ -405,6 +408,73 @@ def test_no_request_is_bad_enough_to_get_no_answer(wire, body):
     assert json.loads(answer.body)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=3),
+    lambda item: (
+        st.lists(item, max_size=2)
+        | st.dictionaries(st.sampled_from(["type", "text", "name"]), item, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+# A request that is right in every wire format.
+RIGHT = {
+    "model": "tools",
+    "max_tokens": 9,
+    "stream": True,
+    "stop": ["x"],
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}],
+    "contents": [{"role": "user", "parts": [{"text": "q"}]}],
+    "generationConfig": {"maxOutputTokens": 9, "stopSequences": ["x"]},
+    "input": [{"role": "user", "content": [{"type": "input_text", "text": "q"}]}],
+    "options": {"num_predict": 9},
+    "response_format": {"type": "json_schema", "json_schema": {"schema": {}}},
+    "text": {"format": {"type": "json_schema", "schema": {"type": "array"}}},
+    "mock": {"script": ["one", {"reply": "two"}], "usage": {"prompt_tokens": 3}},
+}
+
+
+def replaced(value: object, place: int, new: object) -> object:
+    """A copy in which the node at a place, counted in depth first order, is new."""
+    count = iter(range(1_000_000))
+
+    def copy(node: object) -> object:
+        if next(count) == place:
+            return new
+        if isinstance(node, dict):
+            return {name: copy(item) for name, item in node.items()}
+        if isinstance(node, list):
+            return [copy(item) for item in node]
+        return node
+
+    return copy(value)
+
+
+@given(
+    wire=st.sampled_from(sorted(FORMATS)),
+    place=st.integers(1, 60),
+    new=JSON,
+    tool=JSON,
+    choice=st.sampled_from(["required", {"type": "any"}, None]),
+)
+def test_request_with_anything_anywhere_gets_an_answer(wire, place, new, tool, choice):
+    function = {"name": "f", "parameters": tool}
+    tools = {
+        "anthropic": {"name": "f", "input_schema": tool},
+        "google": {"functionDeclarations": [function]},
+        "openai-responses": {"type": "function", **function},
+    }.get(wire, {"type": "function", "function": function})
+    request = replaced({**RIGHT, "tools": [tools], "tool_choice": choice}, place, new)
+    answer = Mock(default=MockModel()).answer(
+        wire,
+        "/v1beta/models/tools:streamGenerateContent?alt=sse",
+        {},
+        json.dumps(request).encode(),
+    )
+    assert answer.status in (200, 400, 404)
+    assert b"".join(data for _, data in answer.pieces())
+
+
 @given(wire=st.sampled_from(sorted(FORMATS)), fault=st.sampled_from(sorted(FAULTS)))
 def test_every_fault_applies_to_every_format_whole_and_streamed(wire, fault):
     mock = Mock(default=MockModel(fault=fault, reply="some words here"))
@@ -426,6 +496,36 @@ def test_every_fault_applies_to_every_format_whole_and_streamed(wire, fault):
             ).encode(),
         )
         assert all(delay >= 0 for delay, _ in answer.pieces())
+
+
+# The documentation -----------------------------------------------------------------
+
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "mock.md"
+
+
+@pytest.mark.parametrize(
+    ("heading", "names"),
+    [
+        ("Models", {*MODELS, "slow-SECONDS", "fail-STATUS", "fault-NAME"}),
+        ("Options", {option.name for option in fields(MockModel)}),
+        ("Faults", set(FAULTS)),
+    ],
+)
+def test_documentation_has_a_row_for_everything_and_no_more(heading, names):
+    text = DOCS.read_text(encoding="utf-8")
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(.+?)`", row)} == names
+
+
+@pytest.mark.parametrize(
+    "example",
+    re.findall(r"^```python\n(.+?)^```", DOCS.read_text("utf-8"), re.DOTALL | re.M),
+    ids=lambda text: text.strip().splitlines()[-1].strip(),
+)
+def test_example_of_the_documentation_runs(example):
+    exec(compile(example, "docs/mock.md", "exec"), {})
 
 
 # In process -----------------------------------------------------------------------
@@ -511,6 +611,19 @@ def test_fault_in_process_raises_what_the_transport_would(
 ):
     with pytest.raises(error):
         chat(provider, f"fault-{fault}", stream=stream, seconds=0.05)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "fault", ["split", "drip", "gzip", "close-delimited", "stale", "wrong-type"]
+)
+def test_odd_but_good_reply_is_complete_in_process(provider, fault, stream):
+    extra = {"mock": {"drip": 1e-6}}
+    reply = chat(provider, f"fault-{fault}", stream=stream, extra_params=extra)
+    if stream:
+        assert "".join(chunk.delta for chunk in reply) == "hello there"
+    else:
+        assert reply.content == "hello there"
 
 
 def test_cut_reply_holds_what_had_arrived(provider):
