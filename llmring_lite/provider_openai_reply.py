@@ -150,7 +150,7 @@ def split_content(content: Any) -> tuple[str, str, list[JSON]]:
     https://docs.mistral.ai/capabilities/reasoning/. Chunks of other types are in
     `raw` only.
     """
-    if not isinstance(content, list):
+    if content is None or isinstance(content, str):
         return content or "", "", []
     text, thinking = "", ""
     kept = []
