@@ -1,0 +1,319 @@
+"""Models as facts: limits, prices, capabilities, status.
+
+The facts come from a registry: one document a provider, each with a version. The
+layout and the public instance are at https://llmring.github.io/registry. A snapshot
+of it ships with the package, so that everything works offline; it is read when a fact
+of one of its providers is asked for, and never before.
+
+- `registry_parse` turns a registry's document into a `Catalogue`, and trusts nothing;
+- `registry_client` knows base URLs, the cache and refreshing;
+- here are the values, the snapshot, and how a model's name is looked up.
+
+Prices are USD per million tokens, limits are tokens, dates are `YYYY-MM-DD`. None is
+unknown, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+SNAPSHOT_PROVIDERS: Final = ("anthropic", "google", "openai")
+"""Whom the snapshot knows: asking about anyone else doesn't read it."""
+
+
+# A tuple because it is made 124 times when the snapshot is read: a frozen dataclass of
+# this size takes ten times as long, and two milliseconds at import.
+class RegistryModel(NamedTuple):
+    """What is known about a model. The names are the registry's own.
+
+    Prices are `dollars_per_million_tokens_*`, in USD; limits in tokens. None is
+    unknown. `max_input_tokens` is what a prompt may hold.
+
+    `cached_input` and `cache_read` are two names for the price of input read from a
+    cache; `cache_write_5m` and `cache_write_1h` are for input written to one, by
+    lifetime. Above `long_context_threshold_tokens` of input the `long_context` prices
+    hold for the whole request.
+    """
+
+    provider: str
+    model_name: str
+    display_name: str | None = None
+    model_aliases: tuple[str, ...] = ()
+    dollars_per_million_tokens_input: float | None = None
+    dollars_per_million_tokens_output: float | None = None
+    dollars_per_million_tokens_cached_input: float | None = None
+    dollars_per_million_tokens_cache_read: float | None = None
+    dollars_per_million_tokens_cache_write_5m: float | None = None
+    dollars_per_million_tokens_cache_write_1h: float | None = None
+    dollars_per_million_tokens_output_thinking: float | None = None
+    dollars_per_million_tokens_input_long_context: float | None = None
+    dollars_per_million_tokens_output_long_context: float | None = None
+    long_context_threshold_tokens: int | None = None
+    cache_storage_cost_per_million_tokens_per_hour: float | None = None
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    min_recommended_reasoning_tokens: int | None = None
+    api_endpoint: str | None = None
+    model_family: str | None = None
+    speed_tier: str | None = None
+    intelligence_tier: str | None = None
+    release_date: str | None = None
+    deprecated_date: str | None = None
+    is_active: bool | None = None
+    is_reasoning_model: bool | None = None
+    requires_waitlist: bool | None = None
+    supports_audio: bool | None = None
+    supports_caching: bool | None = None
+    supports_documents: bool | None = None
+    supports_function_calling: bool | None = None
+    supports_json_mode: bool | None = None
+    supports_json_schema: bool | None = None
+    supports_logprobs: bool | None = None
+    supports_long_context_pricing: bool | None = None
+    supports_multiple_responses: bool | None = None
+    supports_parallel_tool_calls: bool | None = None
+    supports_pdf_input: bool | None = None
+    supports_streaming: bool | None = None
+    supports_system_message: bool | None = None
+    supports_temperature: bool | None = None
+    supports_thinking: bool | None = None
+    supports_tool_choice: bool | None = None
+    supports_vision: bool | None = None
+
+    @property
+    def ref(self) -> str:
+        """`"provider:model"`."""
+        return f"{self.provider}:{self.model_name}"
+
+    def is_deprecated(self, today: str) -> bool:
+        """Is it switched off, or past the date (`YYYY-MM-DD`) of its deprecation?"""
+        return self.is_active is False or (
+            self.deprecated_date is not None and self.deprecated_date <= today
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The known facts by name, and the `ref`."""
+        facts = {k: v for k, v in self._asdict().items() if v is not None}
+        return {"ref": self.ref, **facts, "model_aliases": list(self.model_aliases)}
+
+
+FLAGS: Final = tuple(
+    name
+    for name in RegistryModel._fields
+    if name.startswith(("is_", "supports_", "requires_"))
+)
+"""The fields that are true or false."""
+
+
+class Catalogue:
+    """The models of a provider, as one version of a registry has them.
+
+    Attributes:
+        provider: Whose.
+        models: Name -> model, in the registry's order.
+        version: The registry's number for this state, None if it gave none.
+        updated_at: When the registry made it (ISO 8601), None if it didn't say.
+        source: Where it was read from: `snapshot`, or a file, or a URL.
+        fetched_at: When it came over the network, in seconds since 1970; None if it
+            didn't.
+    """
+
+    __slots__ = (
+        "_aliases",
+        "_dated",
+        "fetched_at",
+        "models",
+        "provider",
+        "source",
+        "updated_at",
+        "version",
+    )
+
+    def __init__(
+        self,
+        provider: str,
+        models: Iterable[RegistryModel],
+        *,
+        version: int | None = None,
+        updated_at: str | None = None,
+        source: str = "snapshot",
+        fetched_at: float | None = None,
+    ) -> None:
+        self.provider = provider
+        self.models = {model.model_name: model for model in models}
+        self.version = version
+        self.updated_at = updated_at
+        self.source = source
+        self.fetched_at = fetched_at
+        self._aliases: dict[str, str] | None = None
+        self._dated: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"<Catalogue {self.provider} v{self.version} ({self.updated_at}), "
+            f"{len(self.models)} models from {self.source}>"
+        )
+
+    def __iter__(self) -> Iterator[RegistryModel]:
+        return iter(self.models.values())
+
+    def find(self, name: str) -> RegistryModel | None:
+        """The model of a name, None if there is none.
+
+        A name is looked up as it is, then as an alias; then without its date
+        (`gpt-5.4-2026-03-05` is priced as `gpt-5.4`), then as the latest dated form
+        (`claude-opus-4-1`, `claude-opus-4-1-latest`). Nothing else is guessed: a
+        fine-tuned model costs more than the one it was made of.
+        """
+        found = self.models.get(name)
+        if found is not None:
+            return found
+        if self._aliases is None:
+            self._aliases = self._index()
+        undated = without_date(name)
+        plain = name.removesuffix("-latest")
+        for key in (
+            self._aliases.get(name),
+            undated,
+            self._aliases.get(undated or ""),
+            self._dated.get(plain),
+            plain,
+        ):
+            if key is not None and key in self.models:
+                return self.models[key]
+        return None
+
+    def _index(self) -> dict[str, str]:
+        """Alias -> name. Also fills in what is known of dated names."""
+        aliases: dict[str, str] = {}
+        for name, model in self.models.items():
+            for alias in model.model_aliases:
+                other = self.models.get(aliases.get(alias, ""))
+                if other is None or (model.is_active and not other.is_active):
+                    aliases[alias] = name
+            plain = without_date(name)
+            if plain is not None and name > self._dated.get(plain, ""):
+                self._dated[plain] = name
+        return aliases
+
+    # The compact form of snapshot and cache ---------------------------------------
+
+    def to_compact(self) -> dict[str, Any]:
+        """Plain data for JSON: rows under the names of their columns.
+
+        What is true or false is one string a model: `1`, `0`, `-` for unknown.
+        """
+        columns = [n for n in RegistryModel._fields if n not in (*FLAGS, "provider")]
+        rows = []
+        for model in self:
+            row: list[Any] = [_as_integer(getattr(model, name)) for name in columns]
+            while row[-1] is None:
+                row.pop()
+            flags = (getattr(model, name) for name in FLAGS)
+            rows.append(["".join("-01"[_code(flag)] for flag in flags), *row])
+        return {
+            "version": self.version,
+            "updated_at": self.updated_at,
+            "flags": list(FLAGS),
+            "columns": columns,
+            "models": rows,
+        }
+
+
+def _code(flag: bool | None) -> int:
+    return 0 if flag is None else 1 + flag
+
+
+def _as_integer(value: Any) -> Any:
+    """5.0 as 5: the same number, two characters shorter."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_MEANING: Final = {"1": True, "0": False, "-": None}
+
+
+def compact_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The facts of each model of a compact form, by name.
+
+    Columns that this version doesn't know are left out.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: It is no compact form.
+    """
+    flags: Sequence[str] = document["flags"]
+    columns: Sequence[str] = document["columns"]
+    known = set(RegistryModel._fields)
+    for bits, *row in document["models"]:
+        facts = dict(zip(columns, row, strict=False))
+        facts.update(zip(flags, map(_MEANING.__getitem__, bits), strict=True))
+        yield {name: value for name, value in facts.items() if name in known}
+
+
+def without_date(name: str) -> str | None:
+    """The name without the date at its end; None if there is none.
+
+    Dates look like `-20250805` (Anthropic) or `-2025-08-05` (OpenAI).
+    """
+    if name[-9:-8] == "-" and name[-8:].isdecimal():
+        return name[:-9] or None
+    tail = name[-11:]
+    if tail[:1] == tail[5:6] == tail[8:9] == "-":
+        digits = tail.replace("-", "")
+        if len(digits) == 8 and digits.isdecimal():
+            return name[:-11] or None
+    return None
+
+
+# The snapshot --------------------------------------------------------------------
+
+_SNAPSHOT: Final = Path(__file__).with_name("registry_snapshot.json")
+_loaded: dict[str, Any] = {}
+_catalogues: dict[str, Catalogue] = {}
+
+
+def _snapshot() -> dict[str, Any]:
+    if not _loaded:
+        import json  # only programs that need a fact pay for it
+
+        _loaded.update(json.loads(_SNAPSHOT.read_bytes()))
+    return _loaded
+
+
+def snapshot_date() -> str:
+    """The day (`YYYY-MM-DD`) of the newest data in the snapshot."""
+    return str(_snapshot()["date"])
+
+
+def load_snapshot(provider: str) -> Catalogue | None:
+    """A provider's models as they ship with the package; read once, on first use.
+
+    None if the snapshot doesn't have that provider; then nothing is read.
+    """
+    if provider not in SNAPSHOT_PROVIDERS:
+        return None
+    found = _catalogues.get(provider)
+    if found is None:
+        document = _snapshot()["providers"][provider]
+        models = []
+        for facts in compact_rows(document):
+            facts["model_aliases"] = tuple(facts["model_aliases"])
+            models.append(RegistryModel(provider, **facts))
+        # Threads that come here together make equal catalogues; one of them stays.
+        found = _catalogues.setdefault(
+            provider,
+            Catalogue(
+                provider,
+                models,
+                version=document["version"],
+                updated_at=document["updated_at"],
+            ),
+        )
+    return found
+
+
+def find(provider: str, model: str) -> RegistryModel | None:
+    """A model of the snapshot by its name, an alias or a dated form; else None."""
+    catalogue = load_snapshot(provider)
+    return None if catalogue is None else catalogue.find(model)

@@ -1,0 +1,297 @@
+"""A registry's document -> a `Catalogue`, with nothing taken on trust.
+
+The document comes from whoever serves the registry's URL. Fields may be null, missing
+or new. A known field of a wrong type, an impossible number, a name that would not
+survive being printed, or any other shape makes the whole document unusable: prices
+decide about money, and half a registry is worse than an older one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any, Final, NoReturn
+
+from llmring_lite.exceptions import RegistryError
+from llmring_lite.registry import FLAGS, Catalogue, RegistryModel, compact_rows
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""The largest document that is looked at; the public ones have 150 KB."""
+
+_MAX_MODELS: Final = 10_000
+_MAX_NAME: Final = 200
+_MAX_PRICE_USD: Final = 1e6
+_MAX_TOKENS: Final = 10**12
+
+
+class _Wrong(Exception):
+    """A value can't stand there; the text ends a sentence that begins with it."""
+
+
+def parse_document(
+    data: bytes | str,
+    provider: str,
+    *,
+    source: str,
+    version: int | None = None,
+    fetched_at: float | None = None,
+) -> Catalogue:
+    """Check a provider's `models.json`.
+
+    Args:
+        data: The document, JSON.
+        provider: Whose it must be.
+        source: Where it was read from; for messages, too.
+        version: The one that was asked for; None: the current one.
+        fetched_at: See `Catalogue`.
+
+    Raises:
+        RegistryError: It can't be used; says where and why.
+    """
+    document = decode(data, source)
+    try:
+        _check_head(document, provider, version)
+        models = document.get("models")
+        if not isinstance(models, dict):
+            raise _Wrong(f"models must be an object, not {_type(models)}")
+        if len(models) > _MAX_MODELS:
+            raise _Wrong(f"models has {len(models)} entries, more than {_MAX_MODELS}")
+        return Catalogue(
+            provider,
+            [_model(provider, key, facts) for key, facts in models.items()],
+            version=version if version is not None else document.get("version"),
+            updated_at=document.get("updated_at"),
+            source=source,
+            fetched_at=fetched_at,
+        )
+    except _Wrong as error:
+        raise refusal(source, str(error)) from None
+
+
+def parse_compact(
+    data: bytes | str, provider: str, *, source: str
+) -> tuple[Catalogue, dict[str, Any]]:
+    """Check what the cache holds of a provider, and return its other keys, too.
+
+    Raises:
+        RegistryError: It can't be used.
+    """
+    document = decode(data, source)
+    try:
+        _check_head(document, provider, None)
+        fetched_at = document.get("fetched_at")
+        if fetched_at is not None:
+            _number(fetched_at)
+        catalogue = Catalogue(
+            provider,
+            [
+                _model(provider, f"{provider}:{facts.get('model_name')}", facts)
+                for facts in compact_rows(document)
+            ],
+            version=document.get("version"),
+            updated_at=document.get("updated_at"),
+            source=source,
+            fetched_at=fetched_at,
+        )
+    except (_Wrong, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise refusal(source, str(error)) from None
+    return catalogue, document
+
+
+def parse_manifest(data: bytes | str, source: str) -> list[str]:
+    """The providers that a registry's `manifest.json` lists.
+
+    Raises:
+        RegistryError: It is no manifest.
+    """
+    providers = decode(data, source).get("providers")
+    if not isinstance(providers, dict) or not all(map(is_provider_name, providers)):
+        raise refusal(source, "providers must be an object keyed by provider name")
+    if len(providers) > 200:
+        raise refusal(source, f"providers has {len(providers)} entries")
+    return list(providers)
+
+
+def is_provider_name(name: str) -> bool:
+    """Letters, digits, `-`, `_`: it becomes part of URLs and file names."""
+    return (
+        0 < len(name) <= 64
+        and name.isascii()
+        and name.replace("-", "").replace("_", "").isalnum()
+    )
+
+
+def decode(data: bytes | str, source: str) -> dict[str, Any]:
+    """The JSON object of a text.
+
+    Raises:
+        RegistryError: It is something else.
+    """
+    if len(data) > MAX_BYTES:
+        raise refusal(source, f"it is larger than {MAX_BYTES} bytes")
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise refusal(source, f"it is no JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise refusal(source, f"it must be a JSON object, not {_type(document)}")
+    return document
+
+
+def refusal(source: str, reason: str) -> RegistryError:
+    return RegistryError(f"the registry data at {source} can't be used: {reason}")
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+def _check_head(
+    document: Mapping[str, Any], provider: str, version: int | None
+) -> None:
+    named = document.get("provider")
+    if named is not None and named != provider:
+        raise _Wrong(f"it is about {_shown(named)}, not about {provider!r}")
+    found = document.get("version")
+    if found is not None:
+        _field("version", found, _integer)
+        if version is not None and found != version:
+            raise _Wrong(f"it is version {found}, not {version}")
+    updated_at = document.get("updated_at")
+    if updated_at is not None:
+        _field("updated_at", updated_at, _moment)
+
+
+def _field(name: str, value: Any, check: Callable[[Any], Any]) -> Any:
+    try:
+        return check(value)
+    except _Wrong as error:
+        raise _Wrong(f"{name} {error}") from None
+
+
+def _model(provider: str, key: str, facts: Any) -> RegistryModel:
+    prefix, colon, name = key.partition(":")
+    if prefix != provider or not colon:
+        raise _Wrong(f"models must be keyed {provider}:MODEL, not {_shown(key)}")
+    _field(f"the name in {_shown(key)}", name, _name)
+    if not isinstance(facts, dict):
+        raise _Wrong(f"{key} must be an object, not {_type(facts)}")
+    checked: dict[str, Any] = {}
+    for field, check in _FIELDS.items():
+        value = facts.get(field)
+        if value is not None:
+            checked[field] = _field(f"{field} of {key}", value, check)
+    # The first documents called it so.
+    if "max_input_tokens" not in checked:
+        window = facts.get("context_window_tokens")
+        if window is not None:
+            checked["max_input_tokens"] = _field(
+                f"context_window_tokens of {key}", window, _limit
+            )
+    checked["model_name"] = name
+    return RegistryModel(provider, **checked)
+
+
+# Checkers: a JSON value that isn't null -> the value of the field ---------------------
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _Wrong(f"must be true or false, not {_type(value)}")
+    return value
+
+
+def _number(value: Any) -> float:
+    # Mind Python's trap: a bool is an int.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _Wrong(f"must be a number, not {_type(value)}")
+    if isinstance(value, float) and not isfinite(value):
+        raise _Wrong("must be finite")
+    if value < 0:
+        raise _Wrong(f"must not be negative, but is {value}")
+    return value
+
+
+def _price(value: Any) -> float:
+    if _number(value) > _MAX_PRICE_USD:
+        raise _Wrong(f"must be at most {_MAX_PRICE_USD:g} USD")
+    return float(value)
+
+
+def _integer(value: Any) -> int:
+    number = _number(value)
+    if number != int(number) or number > _MAX_TOKENS:
+        raise _Wrong(f"must be a whole number of ordinary size, not {value!r}")
+    return int(number)
+
+
+def _limit(value: Any) -> int | None:
+    """Zero stands for a limit that nobody looked up."""
+    return _integer(value) or None
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _Wrong(f"must be a string, not {_type(value)}")
+    # What is printed in a terminal must not steer it.
+    if not value.strip() or len(value) > _MAX_NAME or not value.isprintable():
+        raise _Wrong(f"must be 1 to {_MAX_NAME} printable characters")
+    return value
+
+
+def _date(value: Any) -> str:
+    text = _name(value)
+    if not (len(text) == 10 and text[4] == text[7] == "-"):
+        raise _Wrong(f"must be a date YYYY-MM-DD, not {text!r}")
+    if not text.replace("-", "").isdecimal():
+        raise _Wrong(f"must be a date YYYY-MM-DD, not {text!r}")
+    return text
+
+
+def _moment(value: Any) -> str:
+    from datetime import datetime  # only a document that is read anew pays for it
+
+    text = _name(value)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise _Wrong(f"must be a date and time in ISO 8601, not {text!r}") from None
+    return text
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _Wrong(f"must be an array, not {_type(value)}")
+    if len(value) > _MAX_NAME:
+        raise _Wrong(f"has {len(value)} entries, more than {_MAX_NAME}")
+    return tuple(map(_name, value))
+
+
+def _checker_of(name: str) -> Callable[[Any], Any]:
+    if name in FLAGS:
+        return _flag
+    if name.startswith(("dollars_", "cache_storage_cost")):
+        return _price
+    if name.endswith("_tokens"):
+        return _limit
+    return {"model_aliases": _names}.get(name, _date if "_date" in name else _name)
+
+
+_FIELDS: Final = {
+    name: _checker_of(name)
+    for name in RegistryModel._fields
+    if name not in ("provider", "model_name")
+}
+
+
+def _type(value: Any) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+    if value is None:
+        return "null"
+    return names.get(type(value), "a number")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
