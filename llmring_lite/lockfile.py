@@ -20,7 +20,8 @@ from llmring_lite.exceptions import (
 )
 from llmring_lite.lockfile_check import check
 from llmring_lite.lockfile_dialects import without_nulls
-from llmring_lite.lockfile_file import locked, read_text, write_atomic
+from llmring_lite.lockfile_file import read_text
+from llmring_lite.lockfile_lines import LineFinder
 from llmring_lite.lockfile_model import (
     CONDITIONS,
     STRATEGIES,
@@ -30,9 +31,8 @@ from llmring_lite.lockfile_model import (
 )
 from llmring_lite.lockfile_parse import Format, format_of, parse
 from llmring_lite.lockfile_references import expand
-from llmring_lite.lockfile_report import near_words
+from llmring_lite.lockfile_report import messages, near_words
 from llmring_lite.lockfile_search import LOCKFILE_NAME, bundled_path, find_lockfile
-from llmring_lite.lockfile_text import LineFinder
 from llmring_lite.provider import BUILTIN, Endpoint
 
 __all__ = [
@@ -145,10 +145,7 @@ class Lockfile:
         find_line = LineFinder(text, format)
         found = check(without_nulls(document), find_line)
         if found.problems:
-            found.problems.sort(key=lambda problem: find_line(problem.path) or 0)
-            raise validation_error(
-                [problem.message(find_line) for problem in found.problems], name
-            )
+            raise validation_error(messages(found.problems, find_line), name)
         values = found.values
         lockfile = cls(
             path=None if name is None else Path(name),
@@ -169,7 +166,7 @@ class Lockfile:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is odd but harmless, such as unknown keys, each with its line."""
-        return tuple(warning.message(self._find_line) for warning in self._warnings)
+        return tuple(messages(self._warnings, self._find_line))
 
     @property
     def is_bundled(self) -> bool:
@@ -306,6 +303,8 @@ class Lockfile:
             LockfileValidationError: Something impossible was put into this object.
             LockfileError: No path is known, or the file can't be written.
         """
+        from llmring_lite.lockfile_write import locked, write_atomic  # rarely needed
+
         target = self.path if path is None else Path(path)
         if target is None:
             raise LockfileError("this lockfile was not read from a file: name a path")

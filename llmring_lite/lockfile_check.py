@@ -173,11 +173,12 @@ def _read_registry_versions(
 def _check_default_profile(found: Checked) -> None:
     name = found.values.get("default_profile")
     if name is not None and name not in found.profiles:
-        hint = found.hint(name, found.profiles)
         found.problem(
             ("default_profile",),
             f"default_profile {name!r} is not among the profiles "
-            f"({', '.join(found.profiles)}){hint}",
+            f"({', '.join(found.profiles)})",
+            word=name,
+            choices=found.profiles,
         )
 
 
@@ -254,8 +255,8 @@ def _check_strategy(
     elif len(binding.weights) != len(binding.models):
         found.problem(
             (*path, "weights"),
-            f"{subject}weights has {len(binding.weights)} values for "
-            f"{len(binding.models)} models",
+            f"{subject}weights and models differ in number "
+            f"({len(binding.weights)} and {len(binding.models)})",
         )
     elif not needs_weights:
         found.warn(

@@ -32,7 +32,7 @@ from llmring_lite.lockfile_change import (
 from llmring_lite.lockfile_dialects import default_profile, modernise
 from llmring_lite.lockfile_fields import Invalid
 from llmring_lite.lockfile_fields import models as checked_models
-from llmring_lite.lockfile_file import locked, read_text, write_atomic
+from llmring_lite.lockfile_file import read_text
 from llmring_lite.lockfile_parse import BOM, Format, format_of, parse
 from llmring_lite.lockfile_plan import (
     Document,
@@ -42,6 +42,7 @@ from llmring_lite.lockfile_plan import (
     plan_unbind,
 )
 from llmring_lite.lockfile_splice import CannotEdit
+from llmring_lite.lockfile_write import locked, write_atomic
 
 __all__ = [
     "EditResult",

@@ -22,42 +22,41 @@ def check_references(found: Checked, profile: str) -> None:
     aliases = found.models[profile]
     for alias, models in aliases.items():
         for index, reference in enumerate(models):
-            problem = _wrong_reference(found, reference, aliases, profile)
-            if problem:
-                path = found.places[profile, alias]
-                found.problem(
-                    (*path, "models", index),
-                    f"profile {profile!r}, alias {alias!r}: {problem}",
-                )
+            if reference in aliases:
+                continue
+            text, word, choices = _wrong_reference(found, reference, profile)
+            if text:
+                path = (*found.places[profile, alias], "models", index)
+                text = f"profile {profile!r}, alias {alias!r}: {text}"
+                found.problem(path, text, word=word, choices=choices)
 
 
 def _wrong_reference(
-    found: Checked, reference: str, aliases: Collection[str], profile: str
-) -> str | None:
-    """What is wrong with a reference; None if nothing."""
-    if reference in aliases:
-        return None
+    found: Checked, reference: str, profile: str
+) -> tuple[str, str, Collection[str]]:
+    """What is wrong with a reference, the word to look up, and where; "" if nothing."""
     prefix, colon, rest = reference.partition(":")
     if reference != reference.strip() or not reference.isprintable():
-        return f"{reference!r} has blanks around it or control characters inside"
+        text = f"{reference!r} has blanks around it or control characters inside"
+        return text, "", ()
     if not colon:
-        hint = found.hint(reference, aliases) or "; a model is written 'provider:model'"
-        return f"profile {profile!r} has no alias {reference!r}{hint}"
+        text = f"there is no alias {reference!r} (a model is written 'provider:model')"
+        return text, reference, found.models[profile]
     if prefix in found.provider_names:
-        return None if rest else f"{reference!r} names no model after the colon"
+        return ("" if rest else f"{reference!r} names no model after the colon"), "", ()
     if plain_package_name(prefix) in found.packages:
-        if is_alias_name(reference):
-            return None
-        return f"{reference!r} names no alias of the package {prefix!r}"
+        fine = is_alias_name(reference)
+        return ("" if fine else f"{reference!r} names no alias of a package"), "", ()
     lower = prefix.strip().lower()
     if lower in found.provider_names:
         right = f"{lower}:{rest.strip()}"
-        return f"{reference!r}: provider names are lower-case, write {right!r}"
-    hint = found.hint(prefix, found.provider_names)
-    return (
-        f"{reference!r}: undefined provider {prefix!r}{hint} (a provider of your own "
-        f"needs a table [providers.{prefix}], a package a place in [extends])"
+        text = f"{reference!r}: provider names are lower-case, write {right!r}"
+        return text, "", ()
+    text = (
+        f"{reference!r}: undefined provider {prefix!r} (a provider of your own needs a "
+        f"table [providers.{prefix}], a package a place in [extends])"
     )
+    return text, prefix, found.provider_names
 
 
 def check_cycles(found: Checked, profile: str) -> None:
@@ -99,11 +98,12 @@ def check_conditions(found: Checked, profile: str) -> None:
         reachable = {*expand(alias, aliases.get), *binding.models}
         for reference in binding.conditions:
             if reference not in reachable:
-                hint = found.hint(reference, sorted(reachable))
                 found.problem(
                     (*found.places[profile, alias], "conditions", reference),
                     f"profile {profile!r}, alias {alias!r}: conditions name "
-                    f"{reference!r}, which is not among the models{hint}",
+                    f"{reference!r}, which is not among the models",
+                    word=reference,
+                    choices=sorted(reachable),
                 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmring_lite.lockfile_fields import Checker, Invalid
@@ -24,17 +24,32 @@ class Problem(NamedTuple):
         path: Its place in the document.
         text: What is wrong and how to mend it, without the line.
         first: Place of what it collides with; None if it is wrong by itself.
+        word, choices: A word that isn't known, and those that are.
     """
 
     path: KeyPath
     text: str
     first: KeyPath | None = None
+    word: str = ""
+    choices: Collection[str] = ()
 
-    def message(self, find_line: FindLine) -> str:
-        line = find_line(self.path)
-        start = "" if line is None else f"line {line}: "
-        first = None if self.first is None else find_line(self.first)
-        return start + self.text + ("" if first is None else f" (see line {first})")
+
+def messages(problems: Iterable[Problem], find_line: FindLine) -> list[str]:
+    """The problems in words, in the order of their lines."""
+    texts = []
+    suggestions = _MOST_SUGGESTIONS
+    for problem in sorted(problems, key=lambda p: find_line(p.path) or 0):
+        line = find_line(problem.path)
+        text = problem.text if line is None else f"line {line}: {problem.text}"
+        first = None if problem.first is None else find_line(problem.first)
+        if first is not None:
+            text += f" (see line {first})"
+        if problem.word and suggestions:
+            suggestions -= 1
+            near = near_words(problem.word, problem.choices)
+            text += f"; did you mean {near[0]!r}?" if near else ""
+        texts.append(text)
+    return texts
 
 
 def near_words(word: str, choices: Iterable[str]) -> list[str]:
@@ -63,23 +78,20 @@ class Checked:
         self.places: dict[tuple[str, str], KeyPath] = {}
         # Profile -> alias -> models, of every binding whose models make sense.
         self.models: dict[str, dict[str, tuple[str, ...]]] = {}
-        self._suggestions = 0
 
     def problem(
-        self, path: KeyPath, text: str, *, first: KeyPath | None = None
+        self,
+        path: KeyPath,
+        text: str,
+        *,
+        first: KeyPath | None = None,
+        word: str = "",
+        choices: Collection[str] = (),
     ) -> None:
-        self.problems.append(Problem(path, text, first))
+        self.problems.append(Problem(path, text, first, word, choices))
 
     def warn(self, path: KeyPath, text: str) -> None:
         self.warnings.append(Problem(path, text))
-
-    def hint(self, word: str, choices: Iterable[str]) -> str:
-        """`"; did you mean 'x'?"`, or nothing."""
-        if self._suggestions >= _MOST_SUGGESTIONS:
-            return ""
-        self._suggestions += 1
-        near = near_words(word, choices)
-        return f"; did you mean {near[0]!r}?" if near else ""
 
     def read(
         self,
@@ -94,14 +106,20 @@ class Checked:
         for key, value in table.items():
             checker = spec.get(key)
             if checker is None:
-                hint = self.hint(key, spec)
-                self.warn((*path, key), f"{subject}unknown key {key!r}{hint}")
+                text = f"{subject}unknown key {key!r}"
+                self.warnings.append(
+                    Problem((*path, key), text, word=key, choices=tuple(spec))
+                )
                 if extra is not None:
                     extra[key] = value
                 continue
             try:
                 values[key] = checker(value)
             except Invalid as error:
-                hint = self.hint(error.word, error.choices) if error.word else ""
-                self.problem((*path, key), f"{subject}{key} {error}{hint}")
+                self.problem(
+                    (*path, key),
+                    f"{subject}{key} {error}",
+                    word=error.word,
+                    choices=error.choices,
+                )
         return values

@@ -251,17 +251,37 @@ def append_table(
         return _append_inside(text, place, path[len(owner.path) :], table)
     newline = newline_of(text)
     lines = [f"[[{format_key(path)}]]", *_pair_lines(table)]
-    below = _below(statements, path) or _below(statements, path[:-1])
-    if not below:
+    anchor = _anchor(statements, path)
+    if anchor is None:
         header = f"[{format_key(path[:-1])}]"
         lines = [header, *_pair_lines(parent_pairs), "", *lines]
     block = newline.join(lines) + newline
-    at = _end_of_remarks(text, statements[below[-1]].end) if below else len(text)
+    at = len(text) if anchor is None else _end_of_remarks(text, anchor.end)
     if text[:at].strip():
         block = newline + block
     if text[at:].partition("\n")[0].strip():
         block += newline
     return _insert_block(text, at, block)
+
+
+def _anchor(statements: list[Statement], path: KeyPath) -> Statement | None:
+    """The statement behind which a new table of an array belongs.
+
+    That is the end of the array; if there is none, of its parent. None: there is no
+    parent either.
+    """
+    below = _below(statements, path)
+    if not below:
+        below = _below(statements, path[:-1])
+        headers = [i for i in below if statements[i].path == path[:-1]]
+        below = headers or below
+    if not below:
+        return None
+    index = below[-1]
+    # A header in the midst of pairs would take the rest of them for its own.
+    while index + 1 < len(statements) and statements[index + 1].kind == "pair":
+        index += 1
+    return statements[index]
 
 
 def _pair_lines(table: Mapping[str, Any]) -> list[str]:

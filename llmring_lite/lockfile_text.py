@@ -1,17 +1,15 @@
 """Where things stand in the text of a lockfile.
 
 `scan` lists the statements of a TOML text (headers and key/value pairs) with the full
-path and the span of each; `read_value` takes the value of one apart; `LineFinder` says
-on which line a path stands, for JSON too.
+path and the span of each; `read_value` takes the value of one apart, in JSON too.
 
-All of it expects a text that a parser has accepted, without a byte order mark. So it
-needs to tell only where strings, comments and brackets end, not whether they are right.
+Both expect a text that a parser has accepted, without a byte order mark. So they need
+to tell only where strings, comments and brackets end, not whether they are right.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from typing import Final, Literal, NamedTuple
 
 from llmring_lite.lockfile_model import KeyPath
@@ -81,12 +79,12 @@ def scan(text: str) -> list[Statement]:
     statements: list[Statement] = []
     table: KeyPath = ()
     counts: dict[KeyPath, int] = {}  # array of tables -> elements so far
-    position = _skip_blank(text, 0)
+    position = skip_blank(text, 0)
     while position < len(text):
         start = text.rfind("\n", 0, position) + 1
         if text[position] != "[":
             keys, position = _read_key(text, position)
-            value_start = _skip_blank(text, position + 1)
+            value_start = skip_blank(text, position + 1)
             value_end = _skip_value(text, value_start)
             end = _line_end(text, value_end)
             statements.append(
@@ -101,7 +99,7 @@ def scan(text: str) -> list[Statement]:
             end = _line_end(text, position)
             kind: Literal["table", "array"] = "array" if is_array else "table"
             statements.append(Statement(kind, table, len(keys), start, end))
-        position = _skip_blank(text, end)
+        position = skip_blank(text, end)
     return statements
 
 
@@ -112,18 +110,18 @@ def read_value(text: str, start: int) -> Value:
         return Value("scalar", start, _skip_value(text, start))
     closing = "]" if opening == "[" else "}"
     items: list[Item] = []
-    position = _skip_blank(text, start + 1)
+    position = skip_blank(text, start + 1)
     while text[position] != closing:
         item_start = position
         key: KeyPath = (len(items),)
         if opening == "{":
             key, position = _read_key(text, position)
-            position = _skip_blank(text, position + 1)
+            position = skip_blank(text, position + 1)
         value = read_value(text, position)
         items.append(Item(key, item_start, value))
-        position = _skip_blank(text, value.end)
+        position = skip_blank(text, value.end)
         if text[position] == ",":
-            position = _skip_blank(text, position + 1)
+            position = skip_blank(text, position + 1)
     kind: Literal["array", "table"] = "array" if opening == "[" else "table"
     return Value(kind, start, position + 1, tuple(items))
 
@@ -175,7 +173,7 @@ def _unescape(key: str) -> str:
         return str(tomllib.loads(f"k = {key}")["k"])
 
 
-def _skip_blank(text: str, position: int) -> int:
+def skip_blank(text: str, position: int) -> int:
     """The offset behind blanks, line ends and comments."""
     match = _BLANK.match(text, position)
     assert match is not None
@@ -202,62 +200,3 @@ def _line_end(text: str, position: int) -> int:
     match = _LINE_REST.match(text, position)
     assert match is not None
     return match.end()
-
-
-class LineFinder:
-    """Path -> line, from an index that is made when it is first asked."""
-
-    def __init__(self, text: str, format: Literal["toml", "json"]) -> None:
-        self._text = text.removeprefix("\ufeff")
-        self._format = format
-        self._line_ends: list[int] = []
-        # Statements (and JSON's document) by path, and the first mention of tables
-        # that have no header of their own.
-        self._values: dict[KeyPath, tuple[int, int]] = {}
-        self._mentions: dict[KeyPath, int] = {}
-
-    def __call__(self, path: KeyPath) -> int | None:
-        """The 1-based line on which a path, or what it would stand in, begins."""
-        if not self._line_ends:
-            self._index()
-        for length in range(len(path), -1, -1):
-            if path[:length] in self._values:
-                start, value_start = self._values[path[:length]]
-                offset = self._inside(value_start, path[length:]) or start
-            elif path[:length] in self._mentions:
-                offset = self._mentions[path[:length]]
-            else:
-                continue
-            return bisect_right(self._line_ends, offset) + 1
-        return None
-
-    def _index(self) -> None:
-        text = self._text
-        self._line_ends = [match.end() for match in re.finditer("\n", text)]
-        self._line_ends.append(len(text) + 1)
-        if self._format == "json":
-            if text.strip():
-                start = _skip_blank(text, 0)
-                self._values[()] = (start, start)
-            return
-        for statement in scan(text):
-            path, start = statement.path, statement.start
-            self._values.setdefault(path, (start, statement.value_start))
-            for length in range(1, len(path)):
-                self._mentions.setdefault(path[:length], start)
-
-    def _inside(self, value_start: int, path: KeyPath) -> int | None:
-        """The offset of a path inside a value, or of what comes nearest to it."""
-        if value_start < 0 or not path:
-            return None
-        offset = None
-        value: Value | None = read_value(self._text, value_start)
-        while value is not None and path:
-            for key, start, inner in value.items:
-                length = len(key)
-                if path[:length] == key:
-                    offset, value, path = start, inner, path[length:]
-                    break
-            else:
-                value = None
-        return offset
