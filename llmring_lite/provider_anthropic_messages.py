@@ -59,7 +59,8 @@ def build_conversation(
     for index, message in enumerate(request.messages):
         where = f"messages[{index}]"
         if message.role in _SYSTEM_ROLES:
-            blocks = _marked(_text_blocks(message, where, endpoint), message)
+            blocks = list(content_blocks(message, where, endpoint, text_only=True))
+            blocks = _marked(blocks, message)
             (waiting if turns and late_system else system).extend(blocks)
             continue
         if message.role == "assistant":
@@ -107,19 +108,6 @@ def _trim_prefill(turn: JSON) -> None:
         turn["content"][-1] = {**last, "text": last["text"].rstrip()}
 
 
-def _text_blocks(message: Message, where: str, endpoint: Endpoint) -> Blocks:
-    """Blocks of a message that may hold nothing but text."""
-    blocks = list(content_blocks(message, where, endpoint))
-    for block in blocks:
-        if block["type"] != "text":
-            raise UnsupportedParameterError(
-                f"{where} has role {message.role!r} and can hold text only",
-                parameter=where,
-                provider=endpoint.name,
-            )
-    return blocks
-
-
 def _user_blocks(message: Message, where: str, endpoint: Endpoint) -> Blocks:
     blocks = list(content_blocks(message, where, endpoint))
     if message.role != "tool":
@@ -143,7 +131,7 @@ def _user_blocks(message: Message, where: str, endpoint: Endpoint) -> Blocks:
 
 
 def _assistant_blocks(message: Message, where: str, endpoint: Endpoint) -> Blocks:
-    texts = _text_blocks(message, where, endpoint)
+    texts = list(content_blocks(message, where, endpoint, text_only=True))
     calls = [
         _tool_use(call, f"{where}.tool_calls[{number}]", endpoint)
         for number, call in enumerate(message.tool_calls or ())

@@ -37,11 +37,11 @@ _NO_SAMPLING: Final = "this model takes no sampling parameters"
 # Reasoning --------------------------------------------------------------------------
 
 
-def has_budget(request: LLMRequest) -> bool:
-    """Whether the request is sent with a thinking budget (type enabled)."""
+def thinking_type(request: LLMRequest) -> str | None:
+    """Type of the `thinking` that the request is sent with; None if with none."""
     limit, traits = describe(request.model)
     config = request.extra_params.get("thinking", thinking(request, traits, limit))
-    return isinstance(config, Mapping) and config.get("type") == "enabled"
+    return config.get("type") if isinstance(config, Mapping) else None
 
 
 def thinking(request: LLMRequest, traits: Traits, limit: int) -> JSON | None:
@@ -185,7 +185,7 @@ def unsupported_sampling(
                 "this model can't be made to call a tool; choose 'auto' and say in the "
                 "prompt when to call one"
             )
-        elif has_budget(request):
+        elif thinking_type(request) == "enabled":
             found["tool_choice"] = (
                 "with a thinking budget it can be 'auto' or 'none' only"
             )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
 from llmring_lite.provider import JSON, Endpoint
@@ -31,7 +31,15 @@ def text_block(text: str) -> JSON:
     return {"type": "text", "text": text}
 
 
-def content_blocks(message: Message, where: str, endpoint: Endpoint) -> Iterator[JSON]:
+def content_blocks(
+    message: Message, where: str, endpoint: Endpoint, *, text_only: bool = False
+) -> Iterator[JSON]:
+    """Blocks of a message's content; text without a visible character is left out.
+
+    Raises:
+        InvalidRequestError: A part is malformed, or of no known type.
+        UnsupportedParameterError: The API can't take a part, or not in this role.
+    """
     content = message.content
     if content is None or isinstance(content, str):
         if content and content.strip():
@@ -40,6 +48,12 @@ def content_blocks(message: Message, where: str, endpoint: Endpoint) -> Iterator
     for number, part in enumerate(content):
         place = f"{where}.content[{number}]"
         block = _part_block(part, place, endpoint)
+        if text_only and block["type"] != "text":
+            raise UnsupportedParameterError(
+                f"{place}: a message of role {message.role!r} can hold text only",
+                parameter=f"{place} ({part['type']})",
+                provider=endpoint.name,
+            )
         if block["type"] == "text" and not block["text"].strip():
             continue
         if part.get("cache_control"):
@@ -99,7 +113,10 @@ def _url_block(url: str, where: str, endpoint: Endpoint, kind: str) -> JSON:
     if not comma:
         raise InvalidRequestError(f"{where} has a data: URL without a comma")
     if media_type in _IMAGE_TYPES or media_type == "application/pdf":
-        if not is_base64:
+        if is_base64:
+            # The API takes no line breaks in it.
+            data = "".join(unquote(data).split())
+        else:
             data = binascii.b2a_base64(unquote_to_bytes(data), newline=False).decode()
         return {
             "type": "image" if media_type in _IMAGE_TYPES else "document",
@@ -124,7 +141,9 @@ def _url_block(url: str, where: str, endpoint: Endpoint, kind: str) -> JSON:
 
 def _decoded(data: str, is_base64: bool, where: str) -> str:
     try:
-        raw = binascii.a2b_base64(data) if is_base64 else unquote_to_bytes(data)
+        raw = (
+            binascii.a2b_base64(unquote(data)) if is_base64 else unquote_to_bytes(data)
+        )
         return raw.decode("utf-8-sig")
     except ValueError:
         raise InvalidRequestError(

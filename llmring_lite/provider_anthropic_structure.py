@@ -7,8 +7,9 @@ Three ways, the first that a model and a schema allow
   part of JSON Schema: objects are closed, nothing is recursive, and there is no mode
   for JSON without a schema.
 - `tool`: the model is made to call a tool whose arguments are the reply. It takes
-  any schema of an object, and for `json_object` an open one. Not possible while a
-  thinking budget is set, nor on models that can't be made to call a tool.
+  any schema of an object, and for `json_object` an open one. Some models can't be
+  made to call a tool, and a forced call is refused with a thinking budget and skips
+  adaptive thinking, so that a request which asks for reasoning goes without.
 - `prompt`: the system prompt asks for JSON, and the caller checks.
 """
 
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 from llmring_lite.provider import JSON
 from llmring_lite.provider_anthropic_models import describe
-from llmring_lite.provider_anthropic_parameters import has_budget, is_forced
+from llmring_lite.provider_anthropic_parameters import is_forced, thinking_type
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema
 from llmring_lite.structured_schema import resolve
@@ -75,7 +76,7 @@ def structure_mode(request: LLMRequest) -> str | None:
     wanted = response_schema(request.response_format)
     if (
         "forced" in traits
-        and not has_budget(request)
+        and thinking_type(request) not in ("enabled", "adaptive")
         and not (request.tools and is_forced(request.tool_choice))
         and (wanted is None or _input_schema(wanted.schema) is not None)
     ):

@@ -135,9 +135,10 @@ def test_late_system_message_joins_the_prompt_where_it_has_no_place(
 
 def test_system_message_holds_text_only() -> None:
     image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    text = {"type": "text", "text": ""}
     with pytest.raises(UnsupportedParameterError) as caught:
-        body(Message("system", [image]), user("u"))
-    assert caught.value.parameter == "messages[0]"
+        body(Message("system", [text, image]), user("u"))
+    assert caught.value.parameter == "messages[0].content[1] (image_url)"
 
 
 @pytest.mark.parametrize("messages", [(system("S"),), (user(" \n"),), (user(""),)])
@@ -334,6 +335,13 @@ PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": PDF}
         ),
         (
             image(f"data:image/png;base64,{PNG}"),
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/png", "data": PNG},
+            },
+        ),
+        (
+            image(f"data:image/png;base64,\n{PNG[:4]}\n{PNG[4:].replace('=', '%3D')}"),
             {
                 "type": "image",
                 "source": {"type": "base64", "media_type": "image/png", "data": PNG},

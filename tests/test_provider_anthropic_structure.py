@@ -82,8 +82,10 @@ def mode_of(sent: dict[str, Any]) -> str:
         (NATIVE, wanted(TREE), {}, "tool"),
         (OLD, wanted(SCHEMA), {}, "tool"),
         (OLD, wanted({"properties": {"a": {}}}), {}, "tool"),
-        ("claude-sonnet-5", OBJECT, {"reasoning_effort": "low"}, "tool"),
-        # A thinking budget excludes forced tools; some models do so always.
+        ("claude-sonnet-5", OBJECT, {}, "tool"),
+        ("claude-sonnet-5", OBJECT, {"reasoning_effort": "none"}, "tool"),
+        # A forced call skips thinking, or is refused with it, or always.
+        ("claude-sonnet-5", OBJECT, {"reasoning_effort": "low"}, "prompt"),
         (NATIVE, OBJECT, {"reasoning_tokens": 2000}, "prompt"),
         (NATIVE, OBJECT, {"reasoning_effort": "low"}, "prompt"),
         (UNFORCED, OBJECT, {}, "prompt"),
