@@ -558,6 +558,13 @@ def test_a_turn_with_tools_goes_both_ways():
     ]
 
 
+def test_participants_keep_their_names():
+    messages = sent(
+        Message("user", "hi", name="ann"), Message("assistant", "ho", name="b")
+    )
+    assert [message["name"] for message in messages] == ["ann", "b"]
+
+
 @pytest.mark.parametrize(
     ("content", "on_the_wire"),
     [

@@ -457,6 +457,12 @@ def test_whole_calls_without_ids_under_one_index_are_told_apart():
     assert first["id"] != second["id"]
 
 
+def test_whole_calls_with_neither_id_nor_index_are_told_apart():
+    fragments = [fragment("{}", name="f", index=None) for _ in range(2)]
+    first, second = calls_of(tools(*fragments), end())
+    assert first["id"] != second["id"]
+
+
 def test_a_legacy_function_call_is_a_tool_call():
     events = [
         piece({"function_call": {"name": "f", "arguments": ""}}),
