@@ -166,6 +166,7 @@ class _Reply:
             text = block.arguments()
             block.length = len(text)
             yield StreamChunk(text)
+        block.pieces.clear()
 
     def change_message(self, payload: JSON) -> Iterator[StreamChunk]:
         """Stop reason and last counts; it may correct those of the start."""
