@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         ProfileConfig,
         ProviderConfig,
     )
+    from llmring_lite.registry import RegistryModel
     from llmring_lite.schemas import LLMRequest, LLMResponse, Message, StreamChunk
     from llmring_lite.service import LLMRing
 
@@ -65,6 +66,7 @@ _HOMES = {
         UnsupportedParameterError
         """,
     "lockfile": "AliasBinding Lockfile ProfileConfig ProviderConfig",
+    "registry": "RegistryModel",
     "schemas": "LLMRequest LLMResponse Message StreamChunk",
     "service": "LLMRing",
 }
@@ -104,6 +106,7 @@ __all__ = [
     "ProviderTimeoutError",
     "ReceiptError",
     "RegistryError",
+    "RegistryModel",
     "StreamChunk",
     "UnsupportedParameterError",
     "__version__",

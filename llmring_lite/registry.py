@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NoReturn
 
 SNAPSHOT_PROVIDERS: Final = ("anthropic", "google", "openai")
 """Whom the snapshot knows: asking about anyone else doesn't read it."""
 
 
-# A tuple because it is made 124 times when the snapshot is read: a frozen dataclass of
-# this size takes ten times as long, and two milliseconds at import.
-class RegistryModel(NamedTuple):
+# No dataclass or named tuple: with this many fields either takes 3 ms at import, for
+# each program that wants a price.
+class RegistryModel:
     """What is known about a model. The names are the registry's own.
 
     Prices are `dollars_per_million_tokens_*`, in USD; limits in tokens. None is
@@ -39,6 +39,7 @@ class RegistryModel(NamedTuple):
 
     provider: str
     model_name: str
+    # What an instance doesn't know it finds here.
     display_name: str | None = None
     model_aliases: tuple[str, ...] = ()
     dollars_per_million_tokens_input: float | None = None
@@ -82,6 +83,31 @@ class RegistryModel(NamedTuple):
     supports_tool_choice: bool | None = None
     supports_vision: bool | None = None
 
+    def __init__(self, provider: str, model_name: str, **facts: Any) -> None:
+        """Args:
+        provider, model_name: What stands before and after the colon.
+        facts: The other fields; those left out are unknown.
+        """
+        if not facts.keys() <= _KNOWN:
+            raise TypeError(f"unknown fields: {sorted(facts.keys() - _KNOWN)}")
+        self.__dict__.update(facts, provider=provider, model_name=model_name)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("facts can't be changed")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RegistryModel):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in FIELDS)
+
+    def __hash__(self) -> int:
+        return hash((self.provider, self.model_name))
+
+    def __repr__(self) -> str:
+        return f"<RegistryModel {self.ref}>"
+
     @property
     def ref(self) -> str:
         """`"provider:model"`."""
@@ -95,14 +121,18 @@ class RegistryModel(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """The known facts by name, and the `ref`."""
-        facts = {k: v for k, v in self._asdict().items() if v is not None}
-        return {"ref": self.ref, **facts, "model_aliases": list(self.model_aliases)}
+        facts = {name: getattr(self, name) for name in FIELDS}
+        known = {name: value for name, value in facts.items() if value is not None}
+        return {"ref": self.ref, **known, "model_aliases": list(self.model_aliases)}
 
+
+FIELDS: Final = tuple(RegistryModel.__annotations__)
+"""The names of all facts."""
+
+_KNOWN: Final = frozenset(FIELDS)
 
 FLAGS: Final = tuple(
-    name
-    for name in RegistryModel._fields
-    if name.startswith(("is_", "supports_", "requires_"))
+    name for name in FIELDS if name.startswith(("is_", "supports_", "requires_"))
 )
 """The fields that are true or false."""
 
@@ -205,7 +235,7 @@ class Catalogue:
 
         What is true or false is one string a model: `1`, `0`, `-` for unknown.
         """
-        columns = [n for n in RegistryModel._fields if n not in (*FLAGS, "provider")]
+        columns = [n for n in FIELDS if n not in (*FLAGS, "provider")]
         rows = []
         for model in self:
             row: list[Any] = [_as_integer(getattr(model, name)) for name in columns]
@@ -244,11 +274,10 @@ def compact_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     flags: Sequence[str] = document["flags"]
     columns: Sequence[str] = document["columns"]
-    known = set(RegistryModel._fields)
     for bits, *row in document["models"]:
         facts = dict(zip(columns, row, strict=False))
         facts.update(zip(flags, map(_MEANING.__getitem__, bits), strict=True))
-        yield {name: value for name, value in facts.items() if name in known}
+        yield {name: value for name, value in facts.items() if name in _KNOWN}
 
 
 def without_date(name: str) -> str | None:

@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 from llmring_lite.exceptions import RegistryError
-from llmring_lite.registry import FLAGS, Catalogue, RegistryModel, compact_rows
+from llmring_lite.registry import FIELDS, FLAGS, Catalogue, RegistryModel, compact_rows
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 """The largest document that is looked at; the public ones have 150 KB."""
@@ -279,9 +279,7 @@ def _checker_of(name: str) -> Callable[[Any], Any]:
 
 
 _FIELDS: Final = {
-    name: _checker_of(name)
-    for name in RegistryModel._fields
-    if name not in ("provider", "model_name")
+    name: _checker_of(name) for name in FIELDS if name not in ("provider", "model_name")
 }
 
 

@@ -32,7 +32,7 @@ LAYERS = (
     ("routing",),
     # edge: the network
     ("transport*", "provider_mock"),
-    ("attempt", "dispatch"),
+    ("attempt", "dispatch*"),
     ("chat_stream",),
     ("service",),
     # front doors
@@ -47,6 +47,7 @@ SIBLINGS = {
     "framing": {"provider"},
     "provider": {"exceptions"},
     "lockfile": {"provider"},
+    "cost": {"registry"},
 }
 
 
