@@ -120,12 +120,18 @@ class CircuitBreaker:
 
 
 class Admission:
-    """Leave for one call. Every exit from `with` counts, so no probe gets stuck."""
+    """Leave for one call. Every exit from `with` counts, so no probe gets stuck.
 
-    __slots__ = ("_breaker",)
+    With `deferred` set, a success is not the last word (a stream has only begun) and
+    is told later by `succeeded` or `failed`; only a probe's counts at once, so that
+    others need not wait for the end of its stream.
+    """
+
+    __slots__ = ("_breaker", "deferred")
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
+        self.deferred = False
 
     def __enter__(self) -> Admission:
         return self
@@ -137,7 +143,8 @@ class Admission:
         traceback: TracebackType | None,
     ) -> None:
         if exc is None:
-            self._breaker.succeeded(self)
+            if not self.deferred or self._breaker.state != "closed":
+                self._breaker.succeeded(self)
         elif not isinstance(exc, ProviderError):
             self._breaker.abandoned(self)
         elif exc.fault == "provider":

@@ -99,8 +99,12 @@ class Deadline:
         if self._interrupt is not None:
             self._interrupt()
 
+    @property
+    def cancelled(self) -> bool:
+        return self.expires_at == -inf
+
     def on_cancel(self, interrupt: Callable[[], None]) -> None:
         """Have `interrupt` called on `cancel`; at once if that has happened."""
         self._interrupt = interrupt
-        if self.expires_at == -inf:
+        if self.cancelled:
             interrupt()

@@ -12,19 +12,18 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from llmring_lite import balance, keys
 from llmring_lite.breaker import CircuitBreaker
 from llmring_lite.deadline import Deadline
+from llmring_lite.dispatch_call import Answer, Call, Lease, Shared, failure_of
 from llmring_lite.exceptions import (
-    AllModelsFailedError,
     CircuitBreakerError,
     ContentFilterError,
     ProviderError,
 )
-from llmring_lite.race import HedgeBudget, Race
+from llmring_lite.race import Race
 from llmring_lite.retry import RetryPolicy
 from llmring_lite.routing import Candidate, Route, no_usable_candidate
 
@@ -36,77 +35,8 @@ MOMENT_S: Final = 1.0
 """A longer wait is not spent on a candidate while another one is left."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call(Generic[T]):
-    """What to do, and what is known about it.
-
-    Attributes:
-        route: Where it may go.
-        attempt: Tries one candidate within a deadline.
-        discard: Ends what an attempt returned too late to be used.
-        is_filtered: Was the answer withheld by a content filter?
-        timeout: Seconds for one attempt, None for no limit.
-        deadline: Bounds the whole call.
-        metadata: The request's, for `sticky_by`.
-    """
-
-    route: Route
-    attempt: Callable[[Candidate, Deadline], T]
-    discard: Callable[[T], None]
-    is_filtered: Callable[[T], bool]
-    timeout: float | None
-    deadline: Deadline
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer(Generic[T]):
-    """What came of a call.
-
-    Attributes:
-        value: What the attempt returned.
-        attempts: Every attempt, in the order they ended: `model`, `error` (None for
-            the one that answered), `seconds`.
-        lease: Held on the candidate; the caller ends it when it is done with `value`.
-    """
-
-    value: T
-    attempts: list[dict[str, Any]]
-    lease: Lease
-
-
-class Shared:
-    """What the calls of a process share, by candidate or alias."""
-
-    def __init__(self) -> None:
-        self.breakers: dict[str, CircuitBreaker] = {}
-        self.turns: dict[tuple[str, str], balance.Turns] = {}
-        self.latencies: dict[str, balance.Latency] = {}
-        self.in_flight = balance.InFlight()
-        self.hedges = HedgeBudget()
-
-
-class Lease:
-    """A call under way on a candidate, until its answer has been used up."""
-
-    __slots__ = ("_breaker", "_in_flight", "_name")
-
-    def __init__(
-        self, in_flight: balance.InFlight, name: str, breaker: CircuitBreaker
-    ) -> None:
-        self._in_flight: balance.InFlight | None = in_flight
-        self._name = name
-        self._breaker = breaker
-        in_flight.begin(name)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Done, or failed after the first chunk. A second time does nothing."""
-        in_flight, self._in_flight = self._in_flight, None
-        if in_flight is None:
-            return
-        in_flight.end(self._name)
-        if isinstance(error, ProviderError) and error.fault == "provider":
-            self._breaker.failed()
+class _Lost(Exception):
+    """An attempt was cancelled because another candidate answered first."""
 
 
 class Dispatcher:
@@ -278,7 +208,8 @@ class Dispatcher:
                 another = any(other.may_follow(error) for other in rest)
                 spent = self._clock() - began
                 if (
-                    (another and wait > MOMENT_S)
+                    self.breaker(candidate).state != "closed"
+                    or (another and wait > MOMENT_S)
                     or wait >= call.deadline.remaining()
                     or (call.timeout is not None and spent + wait >= call.timeout)
                 ):
@@ -302,19 +233,13 @@ class Dispatcher:
         record: dict[str, Any] = {"model": candidate.ref, "error": None}
         lease: Lease | None = None
         try:
-            with breaker.admit(early=early):
+            with breaker.admit(early=early) as admission:
+                admission.deferred = True
                 lease = Lease(self.shared.in_flight, candidate.ref, breaker)
-                value = call.attempt(candidate, deadline)
-                if rest and call.is_filtered(value):
-                    withheld = ContentFilterError(
-                        "the answer was withheld by a content filter",
-                    )
-                    if any(other.may_follow(withheld) for other in rest):
-                        call.discard(value)
-                        raise withheld
+                value = self._answer(call, candidate, rest, deadline)
         except BaseException as error:
             if lease is not None:
-                lease.end()
+                lease.drop()
             if isinstance(error, ProviderError):
                 error.provider = candidate.endpoint.name
                 error.model = candidate.model
@@ -325,45 +250,60 @@ class Dispatcher:
             attempts.append(record)
         return Answer(value=value, attempts=attempts, lease=lease)
 
+    def _answer(
+        self,
+        call: Call[T],
+        candidate: Candidate,
+        rest: Sequence[Candidate],
+        deadline: Deadline,
+    ) -> T:
+        try:
+            value = call.attempt(candidate, deadline)
+        except ProviderError:
+            if deadline.cancelled:
+                # Hung up on by us: no fault of the provider's.
+                raise _Lost from None
+            raise
+        if rest and call.is_filtered(value):
+            withheld = ContentFilterError("the answer was withheld by a content filter")
+            if any(other.may_follow(withheld) for other in rest):
+                call.discard(value)
+                raise withheld
+        return value
+
     # Racing ----------------------------------------------------------------------
 
     def _race(self, call: Call[T], order: Sequence[Candidate]) -> Answer[T]:
-        shared = self.shared
-        attempts: list[dict[str, Any]] = []
+        records: list[list[dict[str, Any]]] = [[] for _ in order]
+        began = self._clock()
         deadlines = [call.deadline.within(None) for _ in order]
         once = RetryPolicy(max_retries=0)
 
         def runner(index: int) -> Callable[[], Answer[T]]:
-            candidate = order[index]
+            candidate, deadline = order[index], deadlines[index]
 
             def run() -> Answer[T]:
-                began = self._clock()
-                # The time of a hedge begins with the hedge.
-                deadlines[index].expires_at = min(
-                    deadlines[index].expires_at,
-                    call.deadline.within(call.timeout).expires_at,
-                )
+                started = self._clock()
+                # The time of an attempt begins when it is started.
+                within = call.deadline.within(call.timeout)
+                deadline.expires_at = min(deadline.expires_at, within.expires_at)
                 answer = self._try(
-                    call,
-                    candidate,
-                    (),
-                    attempts,
-                    policy=once,
-                    deadline=deadlines[index],
+                    call, candidate, (), records[index], policy=once, deadline=deadline
                 )
-                self._latency(candidate).observe(self._clock() - began)
+                self._latency(candidate).observe(self._clock() - started)
                 return answer
 
             return run
 
         def discard(answer: Answer[T]) -> None:
             call.discard(answer.value)
-            answer.lease.end()
+            answer.lease.drop()
 
         def may_follow(index: int, error: Exception) -> bool:
             return isinstance(error, ProviderError) and order[index].may_follow(error)
 
-        shared.hedges.earn()
+        hedges = self.shared.hedges
+        hedges.earn()
         race = Race(
             [runner(index) for index in range(len(order))],
             cancel=lambda index: deadlines[index].cancel(),
@@ -371,11 +311,18 @@ class Dispatcher:
             may_follow=may_follow,
         )
         try:
-            return race.run(
-                self._hedge_after(call.route, order[0]), shared.hedges.spend
-            )[1]
+            winner, answer = race.run(
+                self._hedge_after(call.route, order[0]), hedges.spend
+            )
         except ProviderError as error:
+            attempts = [record for index in race.started for record in records[index]]
             raise failure_of(call.route, attempts, error) from error.__cause__
+        attempts = []
+        for index in race.started:
+            if index != winner:
+                attempts += _loser(order[index], records[index], self._clock() - began)
+        attempts += records[winner]
+        return Answer(value=answer.value, attempts=attempts, lease=answer.lease)
 
     def _latency(self, candidate: Candidate) -> balance.Latency:
         return self.shared.latencies.setdefault(candidate.ref, balance.Latency())
@@ -388,17 +335,14 @@ class Dispatcher:
         return 0.0 if given is None else given
 
 
-def failure_of(
-    route: Route, attempts: list[dict[str, Any]], error: ProviderError | None
-) -> ProviderError:
-    """The error of a call that nothing answered."""
-    assert error is not None  # an order has at least one candidate
-    if len({record["model"] for record in attempts}) < 2:
-        return error
-    failure = AllModelsFailedError(
-        f"no candidate of {route.name!r} answered: "
-        + "; ".join(str(record["error"]) for record in attempts),
-        attempts=attempts,
+def _loser(
+    candidate: Candidate, records: Sequence[dict[str, Any]], seconds: float
+) -> list[dict[str, Any]]:
+    """What is on record of a racer that failed or was cancelled (and maybe billed)."""
+    failed = [r for r in records if isinstance(r["error"], ProviderError)]
+    lost = ProviderError(
+        "cancelled: another candidate answered first",
+        provider=candidate.endpoint.name,
+        model=candidate.model,
     )
-    failure.__cause__ = error
-    return failure
+    return failed or [{"model": candidate.ref, "error": lost, "seconds": seconds}]

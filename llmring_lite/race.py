@@ -61,6 +61,9 @@ class Race(Generic[T]):
         discard: Called with what a loser returned after all.
         may_follow: Called with the index of a call not yet started and the error of
             one that failed: may it be started in its stead?
+
+    Attributes:
+        started: The indices of the calls that were started, in that order.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Race(Generic[T]):
         self._over = False
         self._waiting = list(range(len(calls)))
         self._running: set[int] = set()
+        self.started: list[int] = []
 
     def run(
         self, hedge_after: float | None, may_hedge: Callable[[], bool]
@@ -128,6 +132,7 @@ class Race(Generic[T]):
     def _start_next(self) -> None:
         index = self._waiting.pop(0)
         self._running.add(index)
+        self.started.append(index)
         threading.Thread(
             target=self._work, args=(index,), name=f"llmring-race-{index}", daemon=True
         ).start()

@@ -17,7 +17,8 @@ from llmring_lite.deadline import (
     check_timeout,
     parse_timeout,
 )
-from llmring_lite.dispatch import Answer, Call, Dispatcher
+from llmring_lite.dispatch import Dispatcher
+from llmring_lite.dispatch_call import Answer, Call
 from llmring_lite.exceptions import (
     ProviderNotFoundError,
 )

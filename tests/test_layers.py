@@ -23,6 +23,7 @@ LAYERS = (
         "framing",
         "lockfile*",
         "structured*",
+        "registry*",
         "content*",
         *("breaker", "retry", "race", "balance"),
     ),

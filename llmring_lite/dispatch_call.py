@@ -1,0 +1,115 @@
+"""A call to dispatch, its answer, and what the calls of a process share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from llmring_lite import balance
+from llmring_lite.breaker import CircuitBreaker
+from llmring_lite.deadline import Deadline
+from llmring_lite.exceptions import AllModelsFailedError, ProviderError
+from llmring_lite.race import HedgeBudget
+from llmring_lite.routing import Candidate, Route
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """What to do, and what is known about it.
+
+    Attributes:
+        route: Where it may go.
+        attempt: Tries one candidate within a deadline.
+        discard: Ends what an attempt returned too late to be used.
+        is_filtered: Was the answer withheld by a content filter?
+        timeout: Seconds for one attempt, None for no limit.
+        deadline: Bounds the whole call.
+        metadata: The request's, for `sticky_by`.
+    """
+
+    route: Route
+    attempt: Callable[[Candidate, Deadline], T]
+    discard: Callable[[T], None]
+    is_filtered: Callable[[T], bool]
+    timeout: float | None
+    deadline: Deadline
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Generic[T]):
+    """What came of a call.
+
+    Attributes:
+        value: What the attempt returned.
+        attempts: Every attempt, in the order they ended: `model`, `error` (None for
+            the one that answered), `seconds`.
+        lease: Held on the candidate; the caller ends it when it is done with `value`.
+    """
+
+    value: T
+    attempts: list[dict[str, Any]]
+    lease: Lease
+
+
+class Shared:
+    """What the calls of a process share, by candidate or alias."""
+
+    def __init__(self) -> None:
+        self.breakers: dict[str, CircuitBreaker] = {}
+        self.turns: dict[tuple[str, str], balance.Turns] = {}
+        self.latencies: dict[str, balance.Latency] = {}
+        self.in_flight = balance.InFlight()
+        self.hedges = HedgeBudget()
+
+
+class Lease:
+    """A call under way on a candidate, until its answer has been used up."""
+
+    __slots__ = ("_breaker", "_in_flight", "_name")
+
+    def __init__(
+        self, in_flight: balance.InFlight, name: str, breaker: CircuitBreaker
+    ) -> None:
+        self._in_flight: balance.InFlight | None = in_flight
+        self._name = name
+        self._breaker = breaker
+        in_flight.begin(name)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Done, or failed after the first chunk. A second time does nothing."""
+        if not self._give_back():
+            return
+        if isinstance(error, ProviderError) and error.fault == "provider":
+            self._breaker.failed()
+        elif error is None:
+            self._breaker.succeeded()
+
+    def drop(self) -> None:
+        """Over, without a word on how the provider did."""
+        self._give_back()
+
+    def _give_back(self) -> bool:
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is not None:
+            in_flight.end(self._name)
+        return in_flight is not None
+
+
+def failure_of(
+    route: Route, attempts: list[dict[str, Any]], error: ProviderError | None
+) -> ProviderError:
+    """The error of a call that nothing answered."""
+    assert error is not None  # an order has at least one candidate
+    if len({record["model"] for record in attempts}) < 2:
+        return error
+    failure = AllModelsFailedError(
+        f"no candidate of {route.name!r} answered: "
+        + "; ".join(str(record["error"]) for record in attempts),
+        attempts=attempts,
+    )
+    failure.__cause__ = error
+    return failure
