@@ -169,8 +169,8 @@ def _say_explanation(facts: dict[str, Any], route: Route) -> None:
 def _verdict(candidate: dict[str, Any]) -> str:
     colour = "green" if candidate["usable"] else "yellow"
     text = f"{paint(candidate['verdict'], colour)}: {candidate['reason']}"
-    if candidate["host"]:
-        text += f", {candidate['host']}"
+    if candidate["usable"] and candidate["host"]:
+        text += f", at {candidate['host']}"
     if "weight" in candidate:
         text += f", {candidate['weight']:g} %"
     if "conditions" in candidate:

@@ -27,7 +27,7 @@ _TASKS: Final = (
     _Task(
         "default",
         "everyday work",
-        "The middle of each range: capable, at 1 to 2 USD per million input tokens.",
+        "The middle of each range: capable, 0.75 to 2 USD per million input tokens.",
         (
             "anthropic:claude-sonnet-5",
             "openai:gpt-5.6-terra",
@@ -37,8 +37,7 @@ _TASKS: Final = (
     _Task(
         "fast",
         "short answers, classification, anything done often",
-        "The quickest of each range; cheapest first, 0.20 to 1 USD per million "
-        "input tokens.",
+        "The small ones, cheapest first: 0.20 to 1 USD per million input tokens.",
         (
             "openai:gpt-5.6-luna",
             "google:gemini-3.1-flash-lite",
@@ -48,7 +47,7 @@ _TASKS: Final = (
     _Task(
         "summarizer",
         "long text in, short text out",
-        "Input makes the price here, so small models, best writer first.",
+        "Input makes most of the price here, so small models.",
         (
             "anthropic:claude-haiku-4-5-20251001",
             "openai:gpt-5.6-luna",
@@ -68,7 +67,7 @@ _TASKS: Final = (
     _Task(
         "vision",
         "images, screenshots, scanned pages",
-        "All of these take images.",
+        "All of these take images; cheapest first.",
         (
             "google:gemini-3.7-flash",
             "openai:gpt-5.6-terra",

@@ -82,10 +82,10 @@ def test_candidates_without_a_key_are_skipped_and_the_variables_named(
     assert "1. anthropic:claude-haiku-4-5" in first
     assert "skipped: no key: set ANTHROPIC_API_KEY" in first
     assert "2. openai:gpt-5-mini" in second
-    assert "used: OPENAI_API_KEY is set, api.openai.com" in second
+    assert "used: OPENAI_API_KEY is set, at api.openai.com" in second
     assert "on rate_limit, timeout" in second
     assert "3. ollama:llama3.2" in third
-    assert "fallback: needs no key, 127.0.0.1:11434" in third
+    assert "fallback: needs no key, at 127.0.0.1:11434" in third
     assert "temperature = 0.2" in out
     assert SECRET not in out
 
@@ -167,7 +167,7 @@ def test_a_key_that_must_not_go_there_is_explained(
     assert SECRET not in out + err
     monkeypatch.setenv("LLMRING_TRUSTED_HOSTS", "pool.example.com")
     assert main(["explain", "remote"]) == 0
-    assert "used: POOL_KEY is set, pool.example.com:8443" in capsys.readouterr().out
+    assert "used: POOL_KEY is set, at pool.example.com:8443" in capsys.readouterr().out
 
 
 def test_a_split_shows_each_share(
@@ -176,7 +176,7 @@ def test_a_split_shows_each_share(
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     assert main(["explain", "shared"]) == 0
     out = capsys.readouterr().out
-    assert "shares: OPENAI_API_KEY is set, api.openai.com, 90 %" in out
+    assert "shares: OPENAI_API_KEY is set, at api.openai.com, 90 %" in out
     assert "shares: needs no key, 10 %" in out
 
 
