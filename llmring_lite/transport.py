@@ -363,7 +363,7 @@ class Provider:
             return ProviderTimeoutError(
                 f"the deadline passed before {where} from {host}", **facts
             )
-        reason = _innermost(error)
+        reason = innermost(error)
         what = f"{type(reason).__name__}: {reason}"
         if exchange.received or isinstance(error, urllib3.exceptions.HTTPError):
             return ProviderResponseError(
@@ -410,7 +410,7 @@ def _encode(body: Mapping[str, Any]) -> bytes:
         ) from error
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """The exception at the bottom of what requests and urllib3 wrapped around it."""
     for _ in range(8):
         inner = getattr(error, "reason", None)
