@@ -25,6 +25,7 @@ LAYERS = (
         "structured*",
         "registry*",
         "content*",
+        "cost",
         *("breaker", "retry", "race", "balance"),
     ),
     # pure mappers
