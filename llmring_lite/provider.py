@@ -167,7 +167,7 @@ BUILTIN: Final[Mapping[str, Endpoint]] = {
             base_url="https://api.openai.com/v1",
             base_url_env=("OPENAI_BASE_URL",),
             api_key_env=("OPENAI_API_KEY",),
-            quirks=frozenset({"openai_cache"}),
+            quirks=frozenset({"openai_cache", "tool_ids_of_40"}),
         ),
         Endpoint(
             name="anthropic",
@@ -208,14 +208,14 @@ BUILTIN: Final[Mapping[str, Endpoint]] = {
             api_version="2024-10-21",
             # Older models and API versions don't know `developer`; the newer ones
             # take `system` for it.
-            quirks=frozenset({"openai_cache", "system_role"}),
+            quirks=frozenset({"openai_cache", "tool_ids_of_40", "system_role"}),
         ),
         _compatible("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
         _compatible(
             "mistral",
             "https://api.mistral.ai/v1",
             "MISTRAL_API_KEY",
-            "system_role automatic_cache random_seed short_tool_ids document_url",
+            "system_role automatic_cache random_seed tool_ids_of_9 document_url",
             # It answers unknown fields with 422, and sends usage unasked.
             stream_options=False,
         ),

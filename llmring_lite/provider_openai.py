@@ -7,7 +7,8 @@ and these `quirks`:
 
 - `system_role`: knows no role `developer`; `system` is sent, which means the same.
 - `random_seed`: `seed` has this name.
-- `short_tool_ids`: ids of tool calls have nine letters or digits; others are hashed.
+- `tool_ids_of_40`: ids of tool calls have at most 40 characters; others are hashed.
+- `tool_ids_of_9`: they have nine letters or digits.
 - `document_url`: files travel in this part instead of `file`.
 - `json_object_only`: knows no JSON schemas; a system message tells the schema.
 - `json_schema_only`: knows no `json_object`; the schema `{"type": "object"}` says it.

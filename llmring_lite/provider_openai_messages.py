@@ -145,16 +145,22 @@ def _tool_calls(
     return [*sent, *own.get("tool_calls", ())]
 
 
-def _call_id(call_id: str, dialect: _Dialect) -> str:
-    """The id of a call and its result, as the server takes it.
+_ID_RULES: Final[Mapping[str, tuple[str, int]]] = {
+    "tool_ids_of_40": (r".{1,40}", 40),
+    "tool_ids_of_9": (r"[a-zA-Z0-9]{9}", 9),
+}
+"""Quirk -> pattern of the ids that the server takes, and a length for others."""
 
-    Mistral refuses other providers' ids: "must be a-z, A-Z, 0-9, with a length of 9".
+
+def _call_id(call_id: str, dialect: _Dialect) -> str:
+    """The id of a call and its result, hashed where the server refuses it.
+
+    A conversation that began elsewhere has ids in that provider's form.
     """
-    if "short_tool_ids" not in dialect.quirks or re.fullmatch(
-        "[a-zA-Z0-9]{9}", call_id
-    ):
-        return call_id
-    return sha256(call_id.encode()).hexdigest()[:9]
+    for quirk, (pattern, length) in _ID_RULES.items():
+        if quirk in dialect.quirks and not re.fullmatch(pattern, call_id):
+            return sha256(call_id.encode()).hexdigest()[:length]
+    return call_id
 
 
 def _tool_result(content: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from dataclasses import replace
 
@@ -602,18 +603,38 @@ def test_arguments_are_json_text(arguments, text):
     assert made == [{"id": "c", "type": "function", "function": function}]
 
 
-def test_ids_of_other_providers_become_nine_letters_for_mistral():
+@pytest.mark.parametrize(
+    ("endpoint", "pattern"),
+    [
+        (BUILTIN["mistral"], r"[a-zA-Z0-9]{9}"),
+        (OPENAI, r"\w{1,40}"),
+        (BUILTIN["azure"], r"\w{1,40}"),
+        (POOL, r"chatcmpl-tool-0+"),
+    ],
+)
+def test_ids_of_other_providers_are_made_to_fit(endpoint, pattern):
+    long = "chatcmpl-tool-" + "0" * 32
     messages = sent(
-        Message("assistant", None, tool_calls=[CALL, {**CALL, "id": "abcDEF123"}]),
-        Message("tool", "rain", tool_call_id="call_1"),
-        Message("tool", "sun", tool_call_id="abcDEF123"),
-        endpoint=BUILTIN["mistral"],
+        Message("assistant", None, tool_calls=[{**CALL, "id": long}]),
+        Message("tool", "rain", tool_call_id=long),
+        endpoint=endpoint,
     )
-    first, second = [call["id"] for call in messages[0]["tool_calls"]]
-    assert first.isalnum()
-    assert len(first) == 9
-    assert second == "abcDEF123"
-    assert [m["tool_call_id"] for m in messages[1:]] == [first, second]
+    (call,) = messages[0]["tool_calls"]
+    assert re.fullmatch(pattern, call["id"])
+    assert messages[1]["tool_call_id"] == call["id"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "call_id"),
+    [
+        (BUILTIN["mistral"], "abcDEF123"),
+        (OPENAI, "call_" + "a" * 35),
+        (POOL, "a:b" * 30),
+    ],
+)
+def test_ids_that_the_server_takes_stay(endpoint, call_id):
+    message = Message("tool", "rain", tool_call_id=call_id)
+    assert sent(message, endpoint=endpoint)[0]["tool_call_id"] == call_id
 
 
 # What a provider gets back -------------------------------------------------------
