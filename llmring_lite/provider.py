@@ -210,7 +210,12 @@ BUILTIN: Final[Mapping[str, Endpoint]] = {
             # take `system` for it.
             quirks=frozenset({"openai_cache", "tool_ids_of_40", "system_role"}),
         ),
-        _compatible("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+        _compatible(
+            "groq",
+            "https://api.groq.com/openai/v1",
+            "GROQ_API_KEY",
+            "system_role automatic_cache reasoning_refused",
+        ),
         _compatible(
             "mistral",
             "https://api.mistral.ai/v1",

@@ -13,6 +13,7 @@ and these `quirks`:
 - `json_object_only`: knows no JSON schemas; a system message tells the schema.
 - `json_schema_only`: knows no `json_object`; the schema `{"type": "object"}` says it.
 - `reasoning_object`: takes `reasoning: {"effort", "max_tokens"}`.
+- `reasoning_refused`: some models refuse `reasoning` in assistant turns.
 - `reasoning_echo`: wants `reasoning_content` in assistant turns with tool calls, be it
   empty.
 - `openai_cache`: caches by itself; marks become breakpoints for models that know them.

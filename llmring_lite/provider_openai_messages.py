@@ -100,11 +100,12 @@ def _assistant(message: Message, where: str, dialect: _Dialect) -> JSON:
     sent: JSON = {"role": "assistant"}
     content = _content(message.content or "", message, where, dialect)
     if "thinking" in own:
-        texts = content if isinstance(content, list) else _text_parts(content)
-        content = [*own["thinking"], *texts]
+        parts = content if isinstance(content, list) else _text_parts(content)
+        content = [*own["thinking"], *parts]
     if message.name:
         sent["name"] = message.name
-    for field in (*REASONING_TEXT, "reasoning_details", *SENT_BACK):
+    texts = () if "reasoning_refused" in dialect.quirks else REASONING_TEXT
+    for field in (*texts, "reasoning_details", *SENT_BACK):
         if field in own:
             sent[field] = own[field]
     calls = _tool_calls(message, where, own, dialect)

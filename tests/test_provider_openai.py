@@ -673,6 +673,13 @@ def test_a_provider_gets_its_own_reasoning_back_and_no_other(data, fields):
     assert sent(foreign)[0] == plain
 
 
+def test_groq_gets_no_reasoning_back_because_most_of_its_models_refuse_it():
+    data = {"provider": "groq", "reasoning": "Hm."}
+    message = Message("assistant", "Yes.", provider_data=data)
+    plain = {"role": "assistant", "content": "Yes."}
+    assert sent(message, endpoint=BUILTIN["groq"]) == [plain]
+
+
 def test_a_refusal_goes_back_in_its_own_field():
     message = Message("assistant", "", provider_data=own(refusal="No."))
     assert sent(message)[0] == {
