@@ -9,7 +9,6 @@ from math import isfinite
 from typing import Final
 
 from llmring_lite.cli_conversation import Conversation, converse
-from llmring_lite.cli_lockfile import is_bundled
 from llmring_lite.cli_message import build_content, mend, read_stdin
 from llmring_lite.cli_options import UsageError, add_lockfile_options
 from llmring_lite.service import LLMRing
@@ -93,7 +92,7 @@ def run_chat(args: Namespace) -> int:
 
 def _default_model(ring: LLMRing) -> str:
     aliases = list(ring.list_aliases())
-    if is_bundled(ring.lockfile):
+    if ring.lockfile.is_bundled:
         raise UsageError(
             "no lockfile, so no alias to talk to: make one with `llmring-lite lock "
             "init`, or name a model with --model PROVIDER:MODEL"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmring_lite import lockfile_edit
-from llmring_lite.cli_lockfile import is_bundled, open_lockfile, profile_of
+from llmring_lite.cli_lockfile import open_lockfile, profile_of
 from llmring_lite.cli_models import alias_line
 from llmring_lite.cli_options import (
     UsageError,
@@ -189,7 +189,7 @@ def run_bind(args: Namespace) -> int:
         conditions=args.conditions and dict(args.conditions),
         parameters=args.parameters and dict(args.parameters),
     )
-    if is_bundled(lockfile):
+    if lockfile.is_bundled:
         note(f"No llmring.lock here: made {path}")
     before = _binding(lockfile, args.alias, profile)
     after = result.lockfile.get_profile(profile).bindings[args.alias]
@@ -200,13 +200,13 @@ def run_bind(args: Namespace) -> int:
 
 def _writable_path(lockfile: Lockfile) -> Path:
     """The lockfile to change: never the one inside the package."""
-    if is_bundled(lockfile) or lockfile.path is None:
+    if lockfile.is_bundled or lockfile.path is None:
         return Path.cwd() / LOCKFILE_NAME
     return lockfile.path
 
 
 def _binding(lockfile: Lockfile, alias: str, profile: str) -> AliasBinding | None:
-    config = None if is_bundled(lockfile) else lockfile.profiles.get(profile)
+    config = None if lockfile.is_bundled else lockfile.profiles.get(profile)
     return config.bindings.get(alias) if config is not None else None
 
 

@@ -6,7 +6,8 @@ import os
 from argparse import Namespace
 
 from llmring_lite.cli_output import complain
-from llmring_lite.lockfile import Lockfile, bundled_path, find_lockfile
+from llmring_lite.lockfile import Lockfile
+from llmring_lite.lockfile_search import find_lockfile_name
 
 
 def open_lockfile(args: Namespace) -> Lockfile:
@@ -17,15 +18,10 @@ def open_lockfile(args: Namespace) -> Lockfile:
     Raises:
         LockfileError: It is missing, or can't be used.
     """
-    lockfile = Lockfile.load(find_lockfile(args.lockfile))
+    lockfile = Lockfile.load(find_lockfile_name(args.lockfile))
     for warning in lockfile.warnings:
         complain(warning, kind="warning")
     return lockfile
-
-
-def is_bundled(lockfile: Lockfile) -> bool:
-    """True if there is no lockfile but the one that comes with the package."""
-    return lockfile.path == bundled_path()
 
 
 def profile_of(args: Namespace, lockfile: Lockfile) -> str:
@@ -49,6 +45,6 @@ def lockfile_source(args: Namespace, lockfile: Lockfile) -> str:
         return "--lockfile"
     if os.environ.get("LLMRING_LOCKFILE_PATH"):
         return "LLMRING_LOCKFILE_PATH"
-    if is_bundled(lockfile):
+    if lockfile.is_bundled:
         return "bundled with the package, as nothing else was found"
     return "found in the current folder"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any, Final
 
-from llmring_lite.cli_lockfile import is_bundled, open_lockfile, profile_of
+from llmring_lite.cli_lockfile import open_lockfile, profile_of
 from llmring_lite.cli_options import add_json_option, add_lockfile_options
 from llmring_lite.cli_output import PROGRAM, note, paint, plural, say, say_json
 from llmring_lite.lockfile import AliasBinding
@@ -23,7 +23,7 @@ def add_aliases_arguments(parser: ArgumentParser) -> None:
 
 def run_aliases(args: Namespace) -> int:
     lockfile = open_lockfile(args)
-    if is_bundled(lockfile):
+    if lockfile.is_bundled:
         note(
             "No llmring.lock here: this is the one bundled with the package. "
             f"`{PROGRAM} lock init` makes your own."

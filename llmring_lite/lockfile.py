@@ -10,8 +10,7 @@ whole file anew in the form that llmring 1.4 writes.
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmring_lite.exceptions import (
     AliasNotFoundError,
@@ -32,8 +31,17 @@ from llmring_lite.lockfile_model import (
 from llmring_lite.lockfile_parse import Format, format_of, parse
 from llmring_lite.lockfile_references import expand
 from llmring_lite.lockfile_report import messages, near_words
-from llmring_lite.lockfile_search import LOCKFILE_NAME, bundled_path, find_lockfile
+from llmring_lite.lockfile_search import (
+    BUNDLED_LOCKFILE,
+    LOCKFILE_NAME,
+    bundled_path,
+    find_lockfile,
+)
 from llmring_lite.provider import BUILTIN, Endpoint
+
+# Loaded only for who asks for a path: see `lockfile_search`.
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "CONDITIONS",
@@ -66,7 +74,7 @@ class Lockfile:
     def __init__(
         self,
         *,
-        path: Path | None = None,
+        path: str | os.PathLike[str] | None = None,
         version: str = "1.0",
         default_profile: str = "default",
         profiles: dict[str, ProfileConfig] | None = None,
@@ -77,7 +85,7 @@ class Lockfile:
         updated_at: Any = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        self.path = path
+        self._name = None if path is None else os.fspath(path)
         self.version = version
         self.default_profile = default_profile
         self.profiles = (
@@ -96,7 +104,7 @@ class Lockfile:
 
     def __repr__(self) -> str:
         count = sum(len(profile.bindings) for profile in self.profiles.values())
-        where = str(self.path) if self.path else "no file"
+        where = self._name or "no file"
         return f"<Lockfile {where}: {len(self.profiles)} profiles, {count} bindings>"
 
     # Reading ---------------------------------------------------------------------
@@ -148,7 +156,7 @@ class Lockfile:
             raise validation_error(messages(found.problems, find_line), name)
         values = found.values
         lockfile = cls(
-            path=None if name is None else Path(name),
+            path=name,
             version=values.get("version", "1.0"),
             default_profile=values.get("default_profile", "default"),
             profiles=found.profiles,
@@ -169,9 +177,18 @@ class Lockfile:
         return tuple(messages(self._warnings, self._find_line))
 
     @property
+    def path(self) -> Path | None:
+        """Where it was read from; None if it came from a text."""
+        if self._name is None:
+            return None
+        from pathlib import Path
+
+        return Path(self._name)
+
+    @property
     def is_bundled(self) -> bool:
         """True for the file that comes with this package."""
-        return self.path == bundled_path()
+        return self._name == BUNDLED_LOCKFILE
 
     # Asking ----------------------------------------------------------------------
 
@@ -187,9 +204,9 @@ class Lockfile:
         near = near_words(name, self.profiles)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise LockfileValidationError(
-            f"{self.path or 'the lockfile'} has no profile {name!r}, only "
+            f"{self._name or 'the lockfile'} has no profile {name!r}, only "
             f"{', '.join(map(repr, self.profiles))}{hint}",
-            path=str(self.path) if self.path else None,
+            path=self._name,
         )
 
     def get_binding(
@@ -234,7 +251,7 @@ class Lockfile:
         """The error that says which aliases come near and which profiles have it."""
         name = profile or self.default_profile
         text = (
-            f"no alias {alias!r} in profile {name!r} of {self.path or 'the lockfile'}"
+            f"no alias {alias!r} in profile {name!r} of {self._name or 'the lockfile'}"
         )
         others = self.profiles_having(alias)
         near = self.nearest(alias, name)
@@ -303,17 +320,19 @@ class Lockfile:
             LockfileValidationError: Something impossible was put into this object.
             LockfileError: No path is known, or the file can't be written.
         """
+        from pathlib import Path
+
         from llmring_lite.lockfile_write import locked, write_atomic  # rarely needed
 
-        target = self.path if path is None else Path(path)
-        if target is None:
+        name = self._name if path is None else os.fspath(path)
+        if name is None:
             raise LockfileError("this lockfile was not read from a file: name a path")
-        format = format_of(str(target))
+        format = format_of(name)
         text = self.dumps(format)
-        Lockfile.loads(text, path=target, format=format)
-        with locked(target):
-            write_atomic(target, text)
-        return target
+        Lockfile.loads(text, path=name, format=format)
+        with locked(name):
+            write_atomic(name, text)
+        return Path(name)
 
     def calculate_digest(self) -> str:
         """SHA-256 of what the file says, as hex digits.
