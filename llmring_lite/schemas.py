@@ -159,6 +159,11 @@ class LLMRequest:
     def __post_init__(self) -> None:
         self.messages = as_messages(self.messages)
 
+    @property
+    def has_parts(self) -> bool:
+        """Is any message more than a text?"""
+        return any(message.content.__class__ is list for message in self.messages)
+
     def for_model(self, model: str, defaults: Mapping[str, Any] = {}) -> LLMRequest:
         """A copy for one candidate: bare model name, unset fields from `defaults`.
 

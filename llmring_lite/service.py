@@ -38,6 +38,7 @@ from llmring_lite.schemas import (
 T = TypeVar("T")
 Messages = str | Message | Iterable[Message | Mapping[str, Any]] | None
 
+_FETCH_TIMEOUT_S: Final = 20.0
 TIMEOUT_VARIABLE: Final = "LLMRING_PROVIDER_TIMEOUT_S"
 
 
@@ -231,10 +232,13 @@ class LLMRing:
         binding = route.binding
         defaults = binding.parameters if binding is not None else {}
         limit = binding.guardrails.get("max_latency") if binding is not None else None
+        loaded = _load_parts(request) if request.has_parts else request
 
         def try_one(candidate: Candidate, deadline: Deadline) -> T:
             sender, wire = self._sender(candidate)
-            neutral = request.for_model(candidate.model, defaults)
+            neutral = loaded.for_model(candidate.model, defaults)
+            if wire.fetched_parts and loaded.has_parts:
+                neutral = _fetch_parts(neutral, wire.fetched_parts, deadline)
             return attempt_(sender, wire, candidate, neutral, deadline)
 
         return self._dispatcher.run(
@@ -422,6 +426,31 @@ def _new_sender(endpoint: Endpoint, url: str) -> attempt.Sender:
         return Provider(replace(endpoint, base_url=url))
     except ValueError as error:
         raise ProviderNotFoundError(str(error), provider=endpoint.name) from None
+
+
+def _load_parts(request: LLMRequest) -> LLMRequest:
+    """The request with its local files in memory."""
+    from llmring_lite import content  # most conversations are plain text
+
+    return content.load(request)
+
+
+def _fetch_parts(
+    request: LLMRequest, kinds: frozenset[str], deadline: Deadline
+) -> LLMRequest:
+    """The request with remote parts of these kinds in memory."""
+    from llmring_lite import content
+    from llmring_lite.transport_fetch import fetch_public
+
+    def fetch(url: str) -> tuple[str, bytes]:
+        return fetch_public(
+            url,
+            max_bytes=content.LARGEST,
+            timeout=min(_FETCH_TIMEOUT_S, deadline.remaining()),
+            allowed_types=("image/*",),
+        )
+
+    return content.load(request, fetch=fetch, fetched_parts=kinds)
 
 
 def _as_request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import logging
@@ -1094,3 +1095,60 @@ def test_azure_needs_its_address(write: Write, monkeypatch: pytest.MonkeyPatch) 
         "/openai/deployments/my-deployment/chat/completions?api-version="
     )
     assert request.headers["api-key"] == SECRET
+
+
+# Parts ----------------------------------------------------------------------------
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + bytes(13)
+
+
+def test_local_files_are_read_once_and_sent_inline(
+    write: Write, tmp_path: Path
+) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(PNG)
+    notes = tmp_path / "notes.txt"
+    notes.write_text("remember é", encoding="utf-8")
+    parts = [
+        {"type": "text", "text": "Look:"},
+        {"type": "image", "path": str(image)},
+        {"type": "file", "path": str(notes)},
+    ]
+    before = copy.deepcopy(parts)
+    with serving(failure("Busy", "503 S")) as bad, serving(OK) as good:
+        write(
+            endpoint("bad", bad.url, "anthropic")
+            + endpoint("good", good.url)
+            + PROFILE
+            + binding("a", "bad:m", "good:n")
+        )
+        with LLMRing(max_retries=0) as ring:
+            ring.chat("a", [{"role": "user", "content": parts}])
+        encoded = base64.b64encode(PNG).decode()
+        for server in (bad, good):
+            sent = server.requests[0].body.decode()
+            assert encoded in sent
+            assert "remember é" in sent
+            assert "notes.txt" in sent
+    assert parts == before
+
+
+def test_a_missing_file_is_named_before_anything_is_sent(ring_to: Any) -> None:
+    with serving(OK) as server:
+        part = {"type": "image", "path": "/nowhere/a.png"}
+        with pytest.raises(InvalidRequestError, match=r"/nowhere/a\.png"):
+            ring_to(server).chat("a", [{"role": "user", "content": [part]}])
+        assert server.connections == 0
+
+
+def test_a_private_address_is_not_fetched_for_a_provider_that_wants_bytes(
+    write: Write,
+) -> None:
+    with serving(reply(PLAIN["ollama"])) as server, serving(reply(PNG)) as private:
+        write(endpoint("o", server.url, "ollama"))
+        url = private.url.replace("http:", "https:") + "/secret.png"
+        part = {"type": "image_url", "image_url": {"url": url}}
+        with LLMRing() as ring, pytest.raises(InvalidRequestError, match="127"):
+            ring.chat("o:m", [{"role": "user", "content": [part]}])
+        assert private.connections == 0
+        assert server.connections == 0
