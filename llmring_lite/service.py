@@ -440,12 +440,13 @@ def _fetch_parts(
 ) -> LLMRequest:
     """The request with remote parts of these kinds in memory."""
     from llmring_lite import content
+    from llmring_lite.content_media import LARGEST
     from llmring_lite.transport_fetch import fetch_public
 
     def fetch(url: str) -> tuple[str, bytes]:
         return fetch_public(
             url,
-            max_bytes=content.LARGEST,
+            max_bytes=LARGEST,
             timeout=min(_FETCH_TIMEOUT_S, deadline.remaining()),
             allowed_types=("image/*",),
         )
