@@ -19,12 +19,10 @@ from llmring_lite.deadline import (
 )
 from llmring_lite.dispatch import Dispatcher
 from llmring_lite.dispatch_call import Answer, Call
-from llmring_lite.exceptions import (
-    ProviderNotFoundError,
-)
 from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path, find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
-from llmring_lite.provider import Endpoint, WireFormat, load_wire_format
+from llmring_lite.parts import fetch_parts, load_parts
+from llmring_lite.provider import WireFormat
 from llmring_lite.retry import RetryPolicy
 from llmring_lite.routing import Candidate, Route, Router
 from llmring_lite.schemas import (
@@ -34,11 +32,11 @@ from llmring_lite.schemas import (
     Message,
     as_messages,
 )
+from llmring_lite.senders import Senders
 
 T = TypeVar("T")
 Messages = str | Message | Iterable[Message | Mapping[str, Any]] | None
 
-_FETCH_TIMEOUT_S: Final = 20.0
 TIMEOUT_VARIABLE: Final = "LLMRING_PROVIDER_TIMEOUT_S"
 
 
@@ -91,7 +89,7 @@ class LLMRing:
         self._profile = profile
         self._dispatcher = Dispatcher(RetryPolicy(max_retries=max_retries))
         self._timeout = check_timeout(timeout)
-        self._senders: dict[tuple[str, str], attempt.Sender] = {}
+        self._senders = Senders()
         self._use(find_lockfile(lockfile_path))
 
     def _use(self, path: Path) -> None:
@@ -101,10 +99,6 @@ class LLMRing:
 
     def __repr__(self) -> str:
         return f"LLMRing(lockfile_path={str(self.lockfile_path)!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Connections stay with the process that opened them.
-        return {**self.__dict__, "_senders": {}}
 
     def __enter__(self) -> LLMRing:
         return self
@@ -119,8 +113,7 @@ class LLMRing:
 
     def close(self) -> None:
         """Close idle connections. A later call opens new ones."""
-        for sender in list(self._senders.values()):
-            sender.close()
+        self._senders.close()
 
     # Chat ------------------------------------------------------------------------
 
@@ -232,13 +225,13 @@ class LLMRing:
         binding = route.binding
         defaults = binding.parameters if binding is not None else {}
         limit = binding.guardrails.get("max_latency") if binding is not None else None
-        loaded = _load_parts(request) if request.has_parts else request
+        loaded = load_parts(request) if request.has_parts else request
 
         def try_one(candidate: Candidate, deadline: Deadline) -> T:
-            sender, wire = self._sender(candidate)
+            sender, wire = self._senders.get(candidate)
             neutral = loaded.for_model(candidate.model, defaults)
             if wire.fetched_parts and loaded.has_parts:
-                neutral = _fetch_parts(neutral, wire.fetched_parts, deadline)
+                neutral = fetch_parts(neutral, wire.fetched_parts, deadline)
             return attempt_(sender, wire, candidate, neutral, deadline)
 
         return self._dispatcher.run(
@@ -252,18 +245,6 @@ class LLMRing:
                 metadata=request.metadata or {},
             )
         )
-
-    def _sender(self, candidate: Candidate) -> tuple[attempt.Sender, WireFormat]:
-        """The connections to a candidate's endpoint, and its dialect."""
-        endpoint = candidate.endpoint
-        url = keys.base_url(endpoint)
-        sender = self._senders.get((endpoint.name, url))
-        if sender is None:
-            # Threads that come here together must end up with the same connections.
-            sender = self._senders.setdefault(
-                (endpoint.name, url), _new_sender(endpoint, url)
-            )
-        return sender, load_wire_format(endpoint.kind)
 
     def _timeout_of(self, request: LLMRequest) -> float | None:
         if request.timeout is not INHERIT:
@@ -393,7 +374,7 @@ class LLMRing:
         Raises:
             ProviderNotFoundError: No provider of that name.
         """
-        return self._sender(Candidate(self._router.endpoint(name), "", name))[0]
+        return self._senders.of(self._router.endpoint(name))
 
 
 def _forget(response: LLMResponse) -> None:
@@ -405,53 +386,6 @@ def lockfile_edit() -> Any:
     from llmring_lite import lockfile_edit as module
 
     return module
-
-
-def _new_sender(endpoint: Endpoint, url: str) -> attempt.Sender:
-    """The connections to an endpoint."""
-    if endpoint.kind == "mock":
-        from llmring_lite.provider_mock import MockProvider
-
-        return MockProvider(endpoint)
-    if not url:
-        raise ProviderNotFoundError(
-            f"no address: set {' or '.join(endpoint.base_url_env)}",
-            provider=endpoint.name,
-        )
-    # Here, not at the top: it loads `requests`, nine tenths of a start-up, which a
-    # program that only resolves aliases never needs.
-    from llmring_lite.transport import Provider
-
-    try:
-        return Provider(replace(endpoint, base_url=url))
-    except ValueError as error:
-        raise ProviderNotFoundError(str(error), provider=endpoint.name) from None
-
-
-def _load_parts(request: LLMRequest) -> LLMRequest:
-    """The request with its local files in memory."""
-    from llmring_lite import content  # most conversations are plain text
-
-    return content.load(request)
-
-
-def _fetch_parts(
-    request: LLMRequest, kinds: frozenset[str], deadline: Deadline
-) -> LLMRequest:
-    """The request with remote parts of these kinds in memory."""
-    from llmring_lite import content
-    from llmring_lite.content_media import LARGEST
-    from llmring_lite.transport_fetch import fetch_public
-
-    def fetch(url: str) -> tuple[str, bytes]:
-        return fetch_public(
-            url,
-            max_bytes=LARGEST,
-            timeout=min(_FETCH_TIMEOUT_S, deadline.remaining()),
-            allowed_types=("image/*",),
-        )
-
-    return content.load(request, fetch=fetch, fetched_parts=kinds)
 
 
 def _as_request(

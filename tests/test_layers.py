@@ -34,7 +34,8 @@ LAYERS = (
     ("routing",),
     # edge: the network
     ("transport*", "provider_mock"),
-    ("attempt", "dispatch*"),
+    ("attempt", "dispatch*", "parts"),
+    ("senders",),
     ("chat_stream",),
     ("service",),
     # front doors

@@ -1,0 +1,40 @@
+"""Message parts of a call: local files once, remote ones where an API takes bytes.
+
+Most conversations are plain text, so what reads files and URLs is loaded only for
+those that are not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmring_lite.deadline import Deadline
+from llmring_lite.schemas import LLMRequest
+
+_FETCH_TIMEOUT_S: Final = 20.0
+
+
+def load_parts(request: LLMRequest) -> LLMRequest:
+    """The request with its local files in memory."""
+    from llmring_lite import content
+
+    return content.load(request)
+
+
+def fetch_parts(
+    request: LLMRequest, kinds: frozenset[str], deadline: Deadline
+) -> LLMRequest:
+    """The request with remote parts of these kinds in memory."""
+    from llmring_lite import content
+    from llmring_lite.content_media import LARGEST
+    from llmring_lite.transport_fetch import fetch_public
+
+    def fetch(url: str) -> tuple[str, bytes]:
+        return fetch_public(
+            url,
+            max_bytes=LARGEST,
+            timeout=min(_FETCH_TIMEOUT_S, deadline.remaining()),
+            allowed_types=("image/*",),
+        )
+
+    return content.load(request, fetch=fetch, fetched_parts=kinds)
