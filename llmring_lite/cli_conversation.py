@@ -139,9 +139,9 @@ def _report(response: LLMResponse) -> None:
     note(f"model: {response.model}{alias}")
     counts = {
         "input": usage.get("prompt_tokens"),
-        "of it cached": usage.get("cached_tokens"),
+        "of it cached": usage.get("cached_tokens") or None,
         "output": usage.get("completion_tokens"),
-        "of it reasoning": usage.get("reasoning_tokens"),
+        "of it reasoning": usage.get("reasoning_tokens") or None,
     }
     known = [f"{count} {word}" for word, count in counts.items() if count is not None]
     note(f"tokens: {', '.join(known) or 'unknown'}")
