@@ -249,7 +249,7 @@ class LLMRing:
     def _timeout_of(self, request: LLMRequest) -> float | None:
         if request.timeout is not INHERIT:
             return check_timeout(request.timeout)
-        if self._timeout is DEFAULT_TIMEOUT:
+        if isinstance(self._timeout, type(DEFAULT_TIMEOUT)):
             return parse_timeout(keys.read_env(TIMEOUT_VARIABLE) or "")
         return self._timeout
 

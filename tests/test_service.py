@@ -1033,6 +1033,16 @@ def test_a_ring_pickles(ring_to: Any) -> None:
         assert server.connections == 2
 
 
+def test_a_pickled_ring_still_asks_the_environment_for_the_timeout(
+    ring_to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Loopback(hang) as server:
+        ring = pickle.loads(pickle.dumps(ring_to(server)))
+        monkeypatch.setenv("LLMRING_PROVIDER_TIMEOUT_S", "0.3")
+        with pytest.raises(ProviderTimeoutError):
+            ring.chat("a", "hi")
+
+
 def _chat_in_child(ring: LLMRing, results: Any) -> None:
     results.put(ring.chat("a", "hi").content)
     ring.close()
