@@ -119,6 +119,10 @@ class RegistryModel:
             self.deprecated_date is not None and self.deprecated_date <= today
         )
 
+    def replace(self, **facts: Any) -> RegistryModel:
+        """A copy with some facts changed."""
+        return RegistryModel(**{**self.__dict__, **facts})
+
     def to_dict(self) -> dict[str, Any]:
         """The known facts by name, and the `ref`."""
         facts = {name: getattr(self, name) for name in FIELDS}
