@@ -232,8 +232,9 @@ class _Loader:
             declared, data = fetch(url)
             media_type = sniff(data) or declared.partition(";")[0].strip().lower()
             if not media_type.startswith("image/"):
+                shown = url.partition("?")[0]  # the query may hold a token
                 raise InvalidRequestError(
-                    f"{where}: {url} is no image but {media_type or 'of no type'}"
+                    f"{where}: {shown} is no image but {media_type or 'of no type'}"
                 )
             check_size(len(data), "image", where)
             self._urls[url] = to_data_url(media_type, data)
