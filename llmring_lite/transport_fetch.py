@@ -260,17 +260,18 @@ class _Download:
             seconds = self._deadline.remaining() / (len(addresses) - index)
             if seconds <= 0 or self._exchange.received:
                 break
-            self._exchange = Exchange(self._deadline.within(seconds))
+            part = self._deadline.within(seconds)
+            self._exchange = Exchange(part)
             try:
                 with opening(self._exchange):
                     response = adapter.send(
                         self._request(address), timeout=seconds, **settings
                     )
             except _NETWORK_ERRORS as error:
-                # Not kept itself: its traceback leads back to this frame, a circle
-                # that would hold the connection of a later answer open.
                 failure = self._translate(error)
             else:
+                # urllib3 leaves a closed pool's connections to the garbage collector.
+                self._open.callback(part.cancel)
                 self._open.callback(response.close)
                 self._exchange.deadline = self._deadline
                 return response
