@@ -35,8 +35,8 @@ _SHOWN: Final = 5
 class ResponseSchema(NamedTuple):
     """The schema of a `json_schema` response format.
 
-    `name` identifies it for the provider; `schema` is the caller's own object, not
-    to be changed; `strict` makes a reply that violates it an error; `description`
+    `name` identifies it for the provider; what is in `schema` is the caller's, not to
+    be changed; `strict` makes a reply that violates it an error; `description`
     is for the model.
     """
 

@@ -404,7 +404,7 @@ def _with_keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str,
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     value=values,
     schema=st.recursive(_with_keywords(st.just({})), _with_keywords, max_leaves=4),
@@ -825,7 +825,7 @@ def a_value_of(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrateg
     return scalars.filter(lambda v: any(fits[name](v) for name in wanted))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), properties=st.dictionaries(names, expressible, max_size=3))
 def test_a_strict_reply_obeys_the_callers_schema(data, properties):
     required = [k for k in data.draw(st.lists(names, unique=True)) if k in properties]
