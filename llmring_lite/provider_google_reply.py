@@ -293,11 +293,12 @@ def _usage(counts: JSON | None, has_output: bool) -> dict[str, Any] | None:
         used_by_tools = counts.get("toolUsePromptTokenCount") or 0
         fresh = max(prompt - (cached or 0), 0) + used_by_tools
         if output is None:
-            # proto3 omits a zero; but some models count no output at all, and then
-            # the total is all there is to go by.
+            # proto3 omits a zero; but some models count no output at all, or none
+            # beside thoughts, and then the total is all there is to go by.
             known = prompt + used_by_tools + (thoughts or 0)
             rest = counts.get("totalTokenCount", known) - known
-            output = rest if rest > 0 else None if has_output else 0
+            unknown = rest <= 0 and has_output and not thoughts
+            output = None if unknown else max(rest, 0)
     return (
         make_usage(fresh=fresh, cache_read=cached, output=output, reasoning=thoughts)
         or None

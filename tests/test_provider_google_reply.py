@@ -325,6 +325,15 @@ USAGE = [
             "total_tokens": 20,
         },
     ),
+    (  # the total says that thoughts are all that was written
+        {"promptTokenCount": 12, "thoughtsTokenCount": 84, "totalTokenCount": 96},
+        {
+            "prompt_tokens": 12,
+            "completion_tokens": 84,
+            "reasoning_tokens": 84,
+            "total_tokens": 96,
+        },
+    ),
     # nothing tells it
     ({"promptTokenCount": 10, "totalTokenCount": 10}, {"prompt_tokens": 10}),
     ({"candidatesTokenCount": 5}, {"completion_tokens": 5}),
