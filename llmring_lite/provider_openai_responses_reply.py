@@ -106,13 +106,12 @@ def _usage(sent: JSON | None) -> dict[str, Any]:
     read, write = details.get("cached_tokens"), details.get("cache_write_tokens")
     reasoning = (sent.get("output_tokens_details") or {}).get("reasoning_tokens")
     # OpenAI's input_tokens include what was read from and written to the cache, its
-    # output_tokens the reasoning. Where the parts exceed the whole, they are beside.
-    cached = (read or 0) + (write or 0)
-    fresh = inputs if inputs is None or cached > inputs else inputs - cached
+    # output_tokens the reasoning. Grok may report more read than there is in the
+    # prompt (a prefix that isn't billed); both numbers stay what the server says.
     if outputs is not None and reasoning and not _beside(sent, reasoning):
         outputs -= reasoning
     return make_usage(
-        fresh=fresh,
+        fresh=None if inputs is None else inputs - (read or 0) - (write or 0),
         cache_read=read,
         cache_write=write,
         output=outputs,

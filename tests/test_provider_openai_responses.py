@@ -652,7 +652,8 @@ def test_an_error_in_a_200_body_raises() -> None:
                 "reasoning_tokens": 20,
             },
         ),
-        # More reasoning than output, more cached than input: beside, too.
+        # More reasoning than output: beside it. More cached than input: a prefix
+        # that the server doesn't count, which is no reason to count it.
         (
             {
                 "input_tokens": 10,
@@ -661,9 +662,9 @@ def test_an_error_in_a_200_body_raises() -> None:
                 "output_tokens_details": {"reasoning_tokens": 20},
             },
             {
-                "prompt_tokens": 50,
+                "prompt_tokens": 10,
                 "completion_tokens": 25,
-                "total_tokens": 75,
+                "total_tokens": 35,
                 "cached_tokens": 40,
                 "reasoning_tokens": 20,
             },
