@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ProviderTimeoutError,
         ReceiptError,
         RegistryError,
+        RegistryStaleError,
         UnsupportedParameterError,
     )
     from llmring_lite.lockfile import (
@@ -63,6 +64,7 @@ _HOMES = {
         ProviderAuthenticationError ProviderConnectionError ProviderError
         ProviderNotFoundError ProviderOverloadedError ProviderRateLimitError
         ProviderResponseError ProviderTimeoutError ReceiptError RegistryError
+        RegistryStaleError
         UnsupportedParameterError
         """,
     "lockfile": "AliasBinding Lockfile ProfileConfig ProviderConfig",
@@ -107,6 +109,7 @@ __all__ = [
     "ReceiptError",
     "RegistryError",
     "RegistryModel",
+    "RegistryStaleError",
     "StreamChunk",
     "UnsupportedParameterError",
     "__version__",

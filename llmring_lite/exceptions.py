@@ -25,6 +25,7 @@
     │   └── LockfileValidationError (ValueError) .problems
     ├── GuardrailError                           .rule .alias
     ├── RegistryError
+    │   └── RegistryStaleError                   .updated_at .age_days
     └── ReceiptError
 
 Facts are attributes; nothing needs to be read out of a message. No message ever
@@ -341,6 +342,29 @@ class GuardrailError(LLMRingError):
 
 class RegistryError(LLMRingError):
     """The model registry can't be reached, or its data can't be used."""
+
+
+class RegistryStaleError(RegistryError):
+    """The registry's data is older than was asked for.
+
+    Attributes:
+        provider: Whose data.
+        updated_at: When the registry made it (ISO 8601), None if it didn't say.
+        age_days: How old it is, None if that is unknown.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        provider: str = "",
+        updated_at: str | None = None,
+        age_days: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.updated_at = updated_at
+        self.age_days = age_days
 
 
 class ReceiptError(LLMRingError):

@@ -15,8 +15,8 @@ unknown, never zero.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 SNAPSHOT_PROVIDERS: Final = ("anthropic", "google", "openai")
@@ -301,7 +301,7 @@ def without_date(name: str) -> str | None:
 
 # The snapshot --------------------------------------------------------------------
 
-_SNAPSHOT: Final = Path(__file__).with_name("registry_snapshot.json")
+_SNAPSHOT: Final = os.path.join(os.path.dirname(__file__), "registry_snapshot.json")
 _loaded: dict[str, Any] = {}
 _catalogues: dict[str, Catalogue] = {}
 
@@ -310,7 +310,8 @@ def _snapshot() -> dict[str, Any]:
     if not _loaded:
         import json  # only programs that need a fact pay for it
 
-        _loaded.update(json.loads(_SNAPSHOT.read_bytes()))
+        with open(_SNAPSHOT, encoding="utf-8") as file:
+            _loaded.update(json.load(file))
     return _loaded
 
 

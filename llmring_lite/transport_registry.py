@@ -1,0 +1,159 @@
+"""A registry's document over the network.
+
+- https, or plain http on loopback; no user info, no credential, no cookie, only GET.
+- A redirect passes the same checks, never leads from elsewhere to this machine, and
+  there are at most 3.
+- The whole takes no longer than `timeout_s`, a dripping server included; the body has
+  at most `max_bytes`.
+
+Proxies and CA bundles from the environment count, as for `requests`.
+"""
+
+from __future__ import annotations
+
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.parse import urljoin
+
+import requests
+import urllib3
+from requests.structures import CaseInsensitiveDict
+
+from llmring_lite._version import __version__
+from llmring_lite.deadline import Deadline
+from llmring_lite.exceptions import RegistryError
+from llmring_lite.keys import Origin, parse_origin
+from llmring_lite.transport import innermost
+from llmring_lite.transport_deadline import Adapter, Exchange, opening
+
+MAX_REDIRECTS: Final = 3
+TIMEOUT_S: Final = 30.0
+
+_READ_SIZE: Final = 65536
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_NETWORK_ERRORS: Final = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    HTTPException,
+    OSError,
+)
+
+
+def fetch(url: str, max_bytes: int, timeout_s: float = TIMEOUT_S) -> bytes | None:
+    """The body at a URL; None if the server says that there is nothing (404, 410).
+
+    Args:
+        url: Of the document.
+        max_bytes: A larger body is refused.
+        timeout_s: Seconds for all of it: connecting, redirects, body.
+
+    Raises:
+        RegistryError: The URL isn't acceptable, there is no answer in time, or none
+            that can be used.
+    """
+    deadline = Deadline(timeout_s)
+    origin = _checked_origin(url)
+    for _ in range(MAX_REDIRECTS + 1):
+        with requests.Session() as session:
+            session.mount("https://", adapter := Adapter())
+            session.mount("http://", adapter)
+            answer = _get(session, url, origin, deadline, max_bytes)
+        if not isinstance(answer, str):
+            return answer
+        target = urljoin(url, answer)
+        found = _checked_origin(target)
+        if found.is_loopback and not origin.is_loopback:
+            raise RegistryError(f"{url} redirects to this machine, to {found.host}")
+        url, origin = target, found
+    raise RegistryError(f"{url} redirects more than {MAX_REDIRECTS} times")
+
+
+def _checked_origin(url: str) -> Origin:
+    try:
+        origin = parse_origin(url.partition("?")[0])
+    except ValueError as error:
+        raise RegistryError(f"no registry can be there: {error}") from None
+    if origin.scheme != "https" and not origin.is_loopback:
+        raise RegistryError(
+            f"a registry at {origin.host} is not read over plain http: use https"
+        )
+    return origin
+
+
+def _get(
+    session: requests.Session,
+    url: str,
+    origin: Origin,
+    deadline: Deadline,
+    max_bytes: int,
+) -> bytes | str | None:
+    """The body, None if there is no document, or where else it is (a str)."""
+    exchange = Exchange(deadline)
+    left = deadline.remaining()
+    if left <= 0:
+        raise _timed_out(url)
+    try:
+        with opening(exchange):
+            response = session.get_adapter(url).send(
+                _request(url), stream=True, timeout=left, **_settings(session, origin)
+            )
+        with response:
+            status = response.status_code
+            if status in _REDIRECTS and response.headers.get("Location"):
+                return str(response.headers["Location"])
+            if status in (404, 410):
+                return None
+            if status != 200:
+                raise RegistryError(f"{url} answered with HTTP {status}")
+            return _body(response, url, max_bytes)
+    except _NETWORK_ERRORS as error:
+        if deadline.remaining() <= 0 or isinstance(error, requests.Timeout):
+            raise _timed_out(url) from error
+        reason = innermost(error)
+        raise RegistryError(
+            f"{url} can't be read ({type(reason).__name__}: {reason})"
+        ) from error
+
+
+def _request(url: str) -> requests.PreparedRequest:
+    # Prepared by hand: a session would add what `.netrc` says for the host.
+    prepared = requests.PreparedRequest()
+    prepared.method = "GET"
+    prepared.url = url
+    prepared.headers = CaseInsensitiveDict(
+        {
+            "User-Agent": f"llmring-lite/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+    )
+    return prepared
+
+
+def _settings(session: requests.Session, origin: Origin) -> dict[str, Any]:
+    """Proxies and CA bundle, as `requests` finds them; loopback needs no proxy."""
+    base = f"{origin.scheme}://{origin.host}"
+    settings: dict[str, Any] = {
+        **session.merge_environment_settings(base, {}, None, None, None)
+    }
+    del settings["stream"]
+    if origin.is_loopback:
+        settings["proxies"] = {}
+    return settings
+
+
+def _body(response: requests.Response, url: str, max_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    left = max_bytes
+    while piece := response.raw.read1(_READ_SIZE, decode_content=True):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            response.raw.close()
+            raise RegistryError(f"{url} is larger than {max_bytes} bytes")
+    return b"".join(pieces)
+
+
+def _timed_out(url: str) -> RegistryError:
+    return RegistryError(f"{url} could not be read in time")
