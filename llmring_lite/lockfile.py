@@ -18,7 +18,6 @@ from llmring_lite.exceptions import (
     LockfileValidationError,
 )
 from llmring_lite.lockfile_check import check
-from llmring_lite.lockfile_dialects import without_nulls
 from llmring_lite.lockfile_file import read_text
 from llmring_lite.lockfile_lines import LineFinder
 from llmring_lite.lockfile_model import (
@@ -151,7 +150,7 @@ class Lockfile:
         """
         name = None if path is None else os.fspath(path)
         find_line = LineFinder(text, format)
-        found = check(without_nulls(document), find_line)
+        found = check(document, find_line)
         if found.problems:
             raise validation_error(messages(found.problems, find_line), name)
         values = found.values

@@ -18,6 +18,7 @@ from llmring_lite.lockfile_dialects import (
     default_profile,
     iter_bindings,
     iter_profiles,
+    without_nulls,
 )
 from llmring_lite.lockfile_fields import (
     BINDING,
@@ -50,8 +51,17 @@ from llmring_lite.lockfile_report import Checked, FindLine
 from llmring_lite.provider import BUILTIN
 
 
-def check(document: dict[str, Any], find_line: FindLine) -> Checked:
-    """Everything that a document says. Raises nothing; see `.problems`."""
+def check(document: dict[str, Any], find_line: FindLine | None = None) -> Checked:
+    """Everything that a document says.
+
+    Args:
+        document: Plain data in any of the forms; left as it is.
+        find_line: For the `line` of bindings and providers.
+
+    Raises nothing: see `.problems`.
+    """
+    find_line = find_line or no_line
+    document = without_nulls(document)
     found = Checked()
     found.values = found.read(document, DOCUMENT, (), "", found.extra)
     _read_providers(found, find_line)
@@ -73,6 +83,10 @@ def check(document: dict[str, Any], find_line: FindLine) -> Checked:
         check_cycles(found, name)
         check_conditions(found, name)
     return found
+
+
+def no_line(path: KeyPath) -> None:
+    """For data that no text stands behind."""
 
 
 # The parts of a file -------------------------------------------------------------

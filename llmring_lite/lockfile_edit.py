@@ -29,18 +29,20 @@ from llmring_lite.lockfile_change import (
     same,
     without_empty_arrays,
 )
-from llmring_lite.lockfile_dialects import default_profile, modernise
+from llmring_lite.lockfile_check import check
+from llmring_lite.lockfile_dialects import default_profile, modernise, without_nulls
 from llmring_lite.lockfile_fields import Invalid
 from llmring_lite.lockfile_fields import models as checked_models
 from llmring_lite.lockfile_file import read_text
-from llmring_lite.lockfile_parse import BOM, Format, format_of, parse
+from llmring_lite.lockfile_lines import LineFinder
+from llmring_lite.lockfile_parse import BOM, format_of, parse
 from llmring_lite.lockfile_plan import (
     Document,
     find_binding,
     plan_bind,
     plan_pins,
-    plan_unbind,
 )
+from llmring_lite.lockfile_report import messages
 from llmring_lite.lockfile_splice import CannotEdit
 from llmring_lite.lockfile_write import locked, write_atomic
 
@@ -162,10 +164,10 @@ def unbind(
         name = profile or default_profile(document)
         source = find_binding(document, name, alias)
         if source is None:
-            lockfile = Lockfile.from_document(document, path=path)
+            lockfile = Lockfile.load(path)
             lockfile.get_profile(name)
             raise lockfile.alias_not_found(alias, name)
-        return plan_unbind(document, source)
+        return [Change("remove", source.path)]
 
     return _edit(path, plan, f"unbind {alias!r}")
 
@@ -192,7 +194,7 @@ def pin_registry_versions(
 
     def plan(document: Document, notices: list[str]) -> list[Change]:
         name = profile or default_profile(document)
-        Lockfile.from_document(document, path=path).get_profile(name)
+        Lockfile.load(path).get_profile(name)
         return plan_pins(document, name, versions)
 
     return _edit(path, plan, "pin registry versions")
@@ -262,6 +264,13 @@ def _plain(value: Any) -> Any:
 # Carrying out --------------------------------------------------------------------
 
 
+class _Version(NamedTuple):
+    """A text and what it says."""
+
+    text: str
+    document: Document
+
+
 def _edit(
     path: str | os.PathLike[str], plan: _Plan, task: str, make: bool = False
 ) -> EditResult:
@@ -275,49 +284,47 @@ def _edit(
             if not make:
                 raise
             text = _NEW_FILE if format == "toml" else Lockfile().dumps("json")
-        new, document = _carry_out(text, name, format, plan, notices)
-        lockfile = _checked(document, new, name, format, task)
-        if new != text:
-            write_atomic(name, new)
+        old = _Version(text, parse(text, format=format, path=name))
+        new = _carry_out(old, name, plan, notices)
+        lockfile = _checked(new, old, name, task)
+        if new.text != text:
+            write_atomic(name, new.text)
     if notices:
         import logging  # most edits have nothing to say
 
         for notice in notices:
             logging.getLogger("llmring_lite").warning("%s: %s", name, notice)
-    return EditResult(Path(name), new != text, lockfile, tuple(notices))
+    return EditResult(Path(name), new.text != text, lockfile, tuple(notices))
 
 
-def _carry_out(
-    text: str, name: str, format: Format, plan: _Plan, notices: list[str]
-) -> tuple[str, Document]:
-    """The new text, and what it says."""
-    document = parse(text, format=format, path=name)
+def _carry_out(old: _Version, name: str, plan: _Plan, notices: list[str]) -> _Version:
+    """The version after the plan's changes."""
+    format = format_of(name)
+    document = old.document
     try:
         changes = plan(document, notices)
         intended = apply_to_data(document, changes)
         if not changes:
-            return text, document
+            return old
         if format == "json":
-            return _json_text(text, intended), intended
-        return _in_place(text, changes, intended)
+            return _Version(_json_text(old.text, intended), intended)
+        return _in_place(old.text, changes, intended)
     except CannotEdit:
         notices.clear()
     # What is wrong with the file as it is has to be said first.
-    Lockfile.from_document(document, text=text, path=name, format=format)
-    document = modernise(document)
+    Lockfile.from_document(document, text=old.text, path=name, format=format)
+    document = modernise(without_nulls(document))
     intended = apply_to_data(document, plan(document, notices))
+    if format == "json":
+        return _Version(_json_text(old.text, intended), intended)
     notices.append(
         "the change could not be made in place, so the file was written anew"
-        + ("; its comments are lost" if format == "toml" and "#" in text else "")
+        + ("; its comments are lost" if "#" in old.text else "")
     )
-    if format == "json":
-        return _json_text(text, intended), intended
-    return _written_anew(text, intended), intended
+    return _Version(_written_anew(old.text, intended), intended)
 
 
-def _in_place(
-    text: str, changes: list[Change], intended: Document
-) -> tuple[str, Document]:
+def _in_place(text: str, changes: list[Change], intended: Document) -> _Version:
     bom = BOM if text.startswith(BOM) else ""
     new = apply_to_text(text.removeprefix(BOM), changes)
     try:
@@ -326,7 +333,7 @@ def _in_place(
         raise CannotEdit from None
     if not same(without_empty_arrays(said), without_empty_arrays(intended)):
         raise CannotEdit
-    return bom + new, said
+    return _Version(bom + new, said)
 
 
 def _written_anew(text: str, intended: Document) -> str:
@@ -349,17 +356,22 @@ def _json_text(text: str, intended: Document) -> str:
     return (BOM if text.startswith(BOM) else "") + new + end
 
 
-def _checked(
-    document: Document, text: str, name: str, format: Format, task: str
-) -> Lockfile:
-    """The new text as a lockfile."""
+def _checked(new: _Version, old: _Version, name: str, task: str) -> Lockfile:
+    """The new version as a lockfile."""
     try:
-        return Lockfile.from_document(document, text=text, path=name, format=format)
+        return Lockfile.from_document(
+            new.document, text=new.text, path=name, format=format_of(name)
+        )
     except LockfileValidationError:
         pass
-    # Again without line numbers: they would be those of a text nobody gets to see.
-    try:
-        return Lockfile.from_document(document, path=name)
-    except LockfileValidationError as error:
-        head = f"can't {task}; {name} is left as it was"
-        raise validation_error(error.problems, name, head) from None
+    # The lines of a text that nobody gets to see would not help; those of the old one
+    # do, if it has the same problem.
+    problems = check(new.document).problems
+    known = {(problem.path, problem.text) for problem in check(old.document).problems}
+    paths = {path for path, text in known}
+    find_line = LineFinder(old.text, format_of(name))
+    raise validation_error(
+        messages(problems, lambda path: find_line(path) if path in paths else None),
+        name,
+        f"can't {task}; {name} is left as it was",
+    )

@@ -76,17 +76,6 @@ def plan_bind(
     return changes
 
 
-def plan_unbind(document: Document, source: Source) -> list[Change]:
-    """The changes that remove a binding."""
-    changes = [Change("remove", source.path)]
-    table = document.get("profiles", {}).get(source.profile, {})
-    if list(table) == ["bindings"] and len(table["bindings"]) == 1:
-        # Else a profile that consists of this binding would go with it.
-        where = ("profiles", source.profile, "name")
-        changes.insert(0, Change("set", where, source.profile))
-    return changes
-
-
 def plan_pins(
     document: Document, profile: str, versions: Mapping[str, int]
 ) -> list[Change]:
@@ -97,7 +86,7 @@ def plan_pins(
     """
     path: KeyPath = ("registry_versions",)
     table: Any = document
-    if profile in document.get("profiles", {}):
+    if profile in _profiles(document):
         path = ("profiles", profile, *path)
         table = document["profiles"][profile]
     elif profile != default_profile(document) or path[0] not in document:
@@ -111,7 +100,7 @@ def _new_binding(
 ) -> list[Change]:
     where: KeyPath = ("profiles", profile, "bindings")
     append = Change("append", where, table, {"name": profile})
-    if profile in document.get("profiles", {}):
+    if profile in _profiles(document):
         return [append]
     aliases = document.get("aliases")
     if isinstance(aliases, dict) and isinstance(aliases.get(profile), dict):
@@ -180,6 +169,11 @@ def _said(options: Mapping[str, Any]) -> Document:
 def _one_or_many(models: list[str]) -> Any:
     """How `[aliases.PROFILE]` has its models."""
     return models[0] if len(models) == 1 else models
+
+
+def _profiles(document: Document) -> Document:
+    profiles = document.get("profiles")
+    return profiles if isinstance(profiles, dict) else {}
 
 
 def _at(document: Any, path: KeyPath) -> Any:

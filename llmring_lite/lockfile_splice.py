@@ -166,13 +166,21 @@ def remove(text: str, path: KeyPath) -> str:
     below = _below(statements, path)
     if not below:
         raise CannotEdit
+    header = ""
+    is_element = statements[below[0]].kind == "array" and len(path) > 2
+    if is_element and len(_below(statements, path[:-2])) == len(below):
+        # The array was all that made its parent exist.
+        header = f"[{format_key(path[:-2])}]{newline_of(text)}"
     # From the back, so that the offsets of what is still to go stay true.
     while below:
         last = first = below.pop()
         while below and below[-1] == first - 1:
             first = below.pop()
-        is_table = statements[first].kind != "pair"
-        text = _cut(text, statements[first].start, statements[last].end, is_table)
+        start, end = statements[first].start, statements[last].end
+        if header and not below:
+            text = text[:start] + header + text[end:]
+        else:
+            text = _cut(text, start, end, statements[first].kind != "pair")
     return text
 
 

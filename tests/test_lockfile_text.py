@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import tomllib
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from toml_texts import documents
 
 from llmring_lite.lockfile_lines import LineFinder
 from llmring_lite.lockfile_model import KeyPath
 from llmring_lite.lockfile_text import Value, read_value, scan
-from toml_texts import documents
 
 
 def at(document: Any, path: KeyPath) -> Any:
@@ -23,7 +24,7 @@ def at(document: Any, path: KeyPath) -> Any:
 
 def put(document: Any, path: KeyPath, value: Any) -> None:
     """Store a value, and make the tables and arrays on the way."""
-    for key, following in zip(path, path[1:], strict=False):
+    for key, following in pairwise(path):
         empty: Any = [] if isinstance(following, int) else {}
         if isinstance(key, int):
             if key == len(document):
