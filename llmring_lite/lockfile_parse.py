@@ -76,7 +76,7 @@ def _parse_json(text: str, path: str | None) -> dict[str, Any]:
     try:
         data = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
     except json.JSONDecodeError as error:
-        _fail(error.msg, path, error.lineno, error.colno)
+        _fail(_lower(error.msg), path, error.lineno, error.colno)
     if not isinstance(data, dict):
         _fail("the document must be a JSON object", path, 1, 1)
     return data
@@ -87,9 +87,14 @@ def _fail_toml(message: str, text: str, path: str | None) -> NoReturn:
     what, _, place = message.rpartition(" (at ")
     words = place.rstrip(")").replace(",", "").split()
     if words[:1] == ["line"] and len(words) == 4:
-        _fail(what, path, int(words[1]), int(words[3]))
+        _fail(_lower(what), path, int(words[1]), int(words[3]))
     lines = text.split("\n")
-    _fail(what or message, path, len(lines), len(lines[-1]) + 1)
+    _fail(_lower(what or message), path, len(lines), len(lines[-1]) + 1)
+
+
+def _lower(message: str) -> str:
+    """A parser's message as a part of ours."""
+    return message[:1].lower() + message[1:]
 
 
 def _fail(
@@ -100,7 +105,7 @@ def _fail(
 ) -> NoReturn:
     place = "" if line is None else f", line {line}, column {column}"
     raise LockfileParseError(
-        f"{path or 'the lockfile'}{place}: {message[:1].lower()}{message[1:]}",
+        f"{path or 'the lockfile'}{place}: {message}",
         path=path,
         line=line,
         column=column,
