@@ -110,7 +110,9 @@ def _url(model: str, endpoint: Endpoint) -> str:
     # Azure's v1 API has neither deployments nor dated versions in its addresses.
     if endpoint.api_version is None or "/openai/v1" in base:
         return f"{base}/chat/completions"
-    if "/deployments/" not in base:
+    # Foundry's inference API takes the model from the body:
+    # https://learn.microsoft.com/rest/api/aifoundry/modelinference/
+    if "/deployments/" not in base and not base.endswith("/models"):
         base = base.removesuffix("/openai")
         base = f"{base}/openai/deployments/{quote(model, safe='')}"
     version = quote(endpoint.api_version, safe="")

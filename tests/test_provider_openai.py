@@ -86,6 +86,11 @@ def test_a_text_is_one_user_message():
             "2024-10-21",
             "https://r.openai.azure.com/openai/v1",
         ),
+        (
+            "https://r.services.ai.azure.com/models",
+            "2024-05-01-preview",
+            "https://r.services.ai.azure.com/models",
+        ),
     ],
 )
 def test_the_address_is_what_the_endpoint_says(base_url, api_version, url):
