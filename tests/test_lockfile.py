@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,16 @@ from llmring_lite.lockfile import (
     bundled_path,
     find_lockfile,
 )
-from llmring_lite.provider import BUILTIN
+from llmring_lite.lockfile_fields import (
+    BINDING,
+    CONSTRAINTS,
+    DOCUMENT,
+    GUARDRAILS,
+    PROFILE,
+)
+from llmring_lite.lockfile_model import AUTH_PREFIXES
+from llmring_lite.lockfile_providers import PROVIDER
+from llmring_lite.provider import BUILTIN, WIRE_FORMATS
 
 FULL = """\
 version = "1.0"
@@ -896,3 +906,23 @@ def test_the_bundled_file_has_the_advisor_and_nothing_else() -> None:
     assert lockfile.list_aliases() == ["advisor"]
     providers = {ref.partition(":")[0] for ref in lockfile.flatten("advisor")}
     assert providers == {"anthropic", "openai", "google"}
+
+
+# docs/lockfile.md ----------------------------------------------------------------
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "lockfile.md"
+
+
+def test_the_docs_name_every_key_and_word() -> None:
+    text = DOCS.read_text("utf-8")
+    words = {*STRATEGIES, *CONDITIONS, *WIRE_FORMATS, *AUTH_PREFIXES}
+    keys = {*BINDING, *CONSTRAINTS, *GUARDRAILS, *PROVIDER, *PROFILE, *DOCUMENT}
+    for word in words | keys:
+        assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text), word
+
+
+def test_the_examples_of_the_docs_are_lockfiles() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", DOCS.read_text("utf-8"), re.S)
+    assert len(examples) >= 3
+    for example in examples:
+        assert Lockfile.loads(example).warnings == ()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toml_texts import blanks, noise
+from toml_texts import blanks, documents, noise
 
 from llmring_lite.exceptions import (
     AliasNotFoundError,
@@ -531,6 +531,27 @@ def test_unbinding_removes_the_target_only(
     del before[target]
     assert after == before
     assert_others_stand(sample, new, target)
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents())
+def test_any_toml_file_survives(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "llmring.lock"
+    path.write_bytes(text.encode())
+    result = bind(path, "a", "mock:x", profile="new", parameters={"seed": 7})
+    new = path.read_bytes().decode()
+    assert len(result.notices) == 1  # the profile is new
+    assert new.startswith(text)
+    bind(path, "b", "a", profile="new", strategy="race", hedge_after=0.5)
+    assert path.read_bytes().decode().startswith(new)
+    unbind(path, "b", profile="new")
+    assert path.read_bytes().decode() == new
+    unbind(path, "a", profile="new")
+    left = path.read_bytes().decode()
+    assert left.startswith(text)
+    assert left[len(text) :].split() == ["[profiles.new]", "name", "=", '"new"']
 
 
 def assert_others_stand(sample: Sample, text: str, target: tuple[str, str]) -> None:
