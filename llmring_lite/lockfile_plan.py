@@ -91,8 +91,8 @@ def plan_pins(
         table = document["profiles"][profile]
     elif profile != default_profile(document) or path[0] not in document:
         raise CannotEdit
-    old = table.get("registry_versions") or None
-    return difference(path, old, {**(old or {}), **versions})
+    old = table.get("registry_versions")
+    return difference(path, old, {**(old or {}), **versions}) if versions else []
 
 
 def _new_binding(

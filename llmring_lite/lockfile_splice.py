@@ -124,8 +124,6 @@ def _insert_pair(
         header = f"[{format_key(parent)}]{newline_of(text)}"
         at = statements[below[0]].start
         return text[:at] + header + pair + newline_of(text) + text[at:]
-    if not parent:
-        return pair + (newline_of(text) if statements else "") + text
     raise CannotEdit
 
 

@@ -63,6 +63,19 @@ IN_THEIR_OWN_FORM = [
         "4 # three",
     ),
     (
+        "[profiles.default]\n[profiles.default.registry_versions] # none\n\n[x]\n",
+        lambda p: pin_registry_versions(p, {"openai": 4}),
+        "# none\n",
+        "# none\nopenai = 4\n",
+    ),
+    (
+        '[[profiles.default.bindings]] # none\nalias = "a"\nmodels = ["mock:x"]\n',
+        lambda p: pin_registry_versions(p, {"openai": 4}),
+        "[[profiles.default.bindings]] # none",
+        "[profiles.default]\nregistry_versions = { openai = 4 }\n\n"
+        "[[profiles.default.bindings]] # none",
+    ),
+    (
         'profiles = { default = { bindings = [ { alias = "a", models = ["mock:x"] },'
         ' {alias="b",models=["a"]} ] } } # all\n',
         lambda p: bind(p, "b", "mock:y", strategy="race"),
@@ -239,6 +252,8 @@ def test_llmring_reads_what_we_make_of_its_file(tmp_path: Path) -> None:
     )
     bind(path, "only", "mock:y", profile="prod")
     pin_registry_versions(path, {"google": 5})
+    pinned = pin_registry_versions(path, {"google": 5}, profile="prod")
+    assert pinned.notices == ()
     document = toml.loads(path.read_text())
     assert document == tomllib.loads(path.read_text())
     bound = {
