@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import requests
 import urllib3
@@ -62,6 +62,14 @@ class Reply:
         self.status = status
         self.headers = headers
         self.body = body
+
+
+class SupportsRead(Protocol):
+    """A body that is read while it is sent."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def tell(self) -> int: ...
+    def seek(self, position: int, /) -> int: ...
 
 
 class _Session(requests.Session):
@@ -244,8 +252,48 @@ class Provider:
         deadline: Deadline,
         accept: str,
     ) -> StreamReply:
+        if not request.url.startswith(self.endpoint.base_url):
+            raise InvalidRequestError(
+                f"the request for {self.endpoint.name} leads outside of its base URL"
+            )
+        body = _encode(request.body)
+        headers = {
+            "Accept": accept,
+            # A compressed stream is held back until a block is full.
+            "Accept-Encoding": "gzip, deflate"
+            if accept == "application/json"
+            else "identity",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **request.headers,
+        }
+        return self.exchange("POST", request.url, headers, body, key, deadline)
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | SupportsRead | None,
+        key: Secret | None,
+        deadline: Deadline,
+    ) -> StreamReply:
+        """Any request to the endpoint; returns when status and headers are in.
+
+        Args:
+            url: On the endpoint's host.
+            body: What can be read must have its length in `headers`, and can be
+                read a second time after `seek(0)`.
+
+        Raises as `stream`.
+        """
+        inside = url.startswith(f"{self.endpoint.base_url}/")
+        if not inside and parse_origin(url.partition("?")[0]) != self._origin:
+            raise InvalidRequestError(
+                f"the request for {self.endpoint.name} leads to another host"
+            )
         session = self.session
-        prepared = self._prepare(request, key, accept)
+        prepared = self._prepare(method, url, headers, body, key)
         adapter = session.get_adapter(prepared.url or "")
         settings = self._environment_settings(session)
         exchange = Exchange(deadline)
@@ -256,6 +304,8 @@ class Provider:
                     "the deadline passed before the request was sent",
                     provider=self.endpoint.name,
                 )
+            if body is not None and not isinstance(body, bytes):
+                body.seek(0)
             try:
                 with opening(exchange):
                     response = adapter.send(
@@ -283,29 +333,18 @@ class Provider:
         return stream
 
     def _prepare(
-        self, request: HTTPRequest, key: Secret | None, accept: str
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | SupportsRead | None,
+        key: Secret | None,
     ) -> requests.PreparedRequest:
         prepared = requests.PreparedRequest()
-        prepared.method = "POST"
-        prepared.url = request.url
-        if not request.url.startswith(self.endpoint.base_url):
-            raise InvalidRequestError(
-                f"the request for {self.endpoint.name} leads outside of its base URL"
-            )
-        prepared.body = body = _encode(request.body)
-        prepared.headers = CaseInsensitiveDict(
-            {
-                "User-Agent": _USER_AGENT,
-                "Accept": accept,
-                # A compressed stream is held back until a block is full.
-                "Accept-Encoding": "gzip, deflate"
-                if accept == "application/json"
-                else "identity",
-                "Content-Type": "application/json",
-                "Content-Length": str(len(body)),
-                **request.headers,
-            }
-        )
+        prepared.method = method
+        prepared.url = url
+        prepared.body = body  # type: ignore[assignment]
+        prepared.headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT, **headers})
         if key is not None:
             # Not through a local variable: tracebacks with locals are logged.
             prepared.headers[self.endpoint.auth_header] = (

@@ -54,7 +54,7 @@ class Exchange:
         self._sock: socket.socket | None = None
 
     def attach(self, sock: socket.socket) -> None:
-        """The request has been sent on this socket; its answer is waited for."""
+        """This is the socket that is sent and waited on."""
         self._sock = sock
         self.deadline.on_cancel(self._hang_up)
 
@@ -173,6 +173,18 @@ class _TimedConnection(HTTPConnection):
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         _current.exchange.reused = self._served
         super().putrequest(*args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        # A large body goes in pieces, each in the time that is left.
+        exchange = _current.exchange
+        left = exchange.deadline.remaining()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        if self.sock is not None:
+            if left != float("inf"):
+                self.sock.settimeout(left)
+            exchange.attach(self.sock)
+        super().send(data)
 
     def getresponse(self) -> Any:
         if self.sock is not None:

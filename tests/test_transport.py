@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import multiprocessing
 import pickle
 import socket
@@ -297,6 +298,85 @@ def test_no_answer_to_a_connect_times_out(opened: Opened) -> None:
         assert time.monotonic() - started < 1.5
         for filler in fillers:
             filler.close()
+
+
+class Endless:
+    """A body that can be read for as long as anyone likes."""
+
+    def read(self, size: int, /) -> bytes:
+        return bytes(size)
+
+    def tell(self) -> int:
+        return 0
+
+    def seek(self, position: int, /) -> int:
+        return position
+
+
+def send_endlessly(provider: Provider, deadline: Deadline) -> None:
+    headers = {"Content-Length": str(10**9)}
+    url = f"{provider.endpoint.base_url}/files"
+    provider.exchange("POST", url, headers, Endless(), KEY, deadline)
+
+
+@pytest.fixture
+def unread() -> Iterator[str]:
+    """The address of a server that takes connections and reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_the_deadline_counts_while_a_body_is_sent(opened: Opened, unread: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ProviderTimeoutError):
+        send_endlessly(opened(unread), Deadline(0.4))
+    assert time.monotonic() - began < 1.0
+
+
+def test_another_thread_can_end_an_exchange_while_its_body_is_sent(
+    opened: Opened, unread: str
+) -> None:
+    deadline = Deadline(30)
+    timer = threading.Timer(0.3, deadline.cancel)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(ProviderTimeoutError):
+        send_endlessly(opened(unread), deadline)
+    assert time.monotonic() - began < 5
+    timer.join()
+
+
+def test_a_body_is_sent_again_from_its_start_on_a_fresh_connection(
+    opened: Opened,
+) -> None:
+    def handler(sock: socket.socket, _: Received, number: int) -> bool:
+        sock.sendall(reply({"number": number}))
+        return number != 1  # the first connection is closed while it is idle
+
+    with Loopback(handler) as server:
+        provider = opened(server.url)
+        post(provider)
+        body = io.BytesIO(b"the whole body")
+        stream = provider.exchange(
+            "POST",
+            f"{server.url}/files",
+            {"Content-Length": "14"},
+            body,
+            None,
+            Deadline(5),
+        )
+        assert stream.read() == b'{"number": 2}'
+        assert server.requests[1].body == b"the whole body"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1.evil.example/files", "https://127.0.0.1/files", "ftp://x/", ""],
+)
+def test_an_exchange_leads_to_no_other_host(opened: Opened, url: str) -> None:
+    provider = opened("http://127.0.0.1")
+    with pytest.raises(ValueError, match=r"host|URL"):
+        provider.exchange("GET", url, {}, None, KEY, Deadline(5))
 
 
 def test_no_limit_is_possible(opened: Opened) -> None:
