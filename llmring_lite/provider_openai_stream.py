@@ -33,7 +33,7 @@ def parse_stream(
     """Chunks from the events of a 2xx stream; see `provider` for the contract.
 
     Complete is a stream with a finish reason or with `[DONE]`: some servers leave
-    out the one, some the other.
+    out the one, some the other, and some give a reason after each of several calls.
 
     Raises:
         ProviderError: An event holds an error, or says that the reply broke off.
@@ -72,8 +72,11 @@ def parse_stream(
         if choice.get("finish_reason"):
             rest.add_envelope(name, payload)
             rest.choice = choice
+            rest.goes_on = False
             check_not_broken_off(choice["finish_reason"], choice, "")
-    if done or rest.choice:
+        elif rest.choice and delta:
+            rest.goes_on |= any(delta[key] for key in delta if key != "role")
+    if done or (rest.choice and not rest.goes_on):
         yield from rest.finish(request)
 
 
@@ -96,7 +99,8 @@ class _Rest:
     def __init__(self) -> None:
         self.is_new = True
         self.envelope: JSON = {}
-        self.choice: JSON = {}
+        self.choice: JSON = {}  # the one with the finish reason
+        self.goes_on = False  # after it
         self.calls = _Calls()
         self.pieces: dict[str, list[str]] = {}
         self.details = _Details()

@@ -140,6 +140,31 @@ def test_blank_events_say_nothing():
     assert content_of(*blank, text("a"), *blank, end(), DONE) == "a"
 
 
+def test_a_finish_reason_after_each_call_completes_nothing():
+    first, second = (
+        [
+            piece({"tool_calls": [{"index": n, "id": f"c{n}", "function": begun}]}),
+            piece({"tool_calls": [{"index": n, "function": rest}]}, "tool_calls"),
+        ]
+        for n, begun, rest in (
+            (0, {"name": "f", "arguments": '{"a"'}, {"arguments": ":1}"}),
+            (1, {"name": "g", "arguments": '{"b"'}, {"arguments": ":2}"}),
+        )
+    )
+    cut = chunks_of(*first, second[0])
+    assert not any(chunk.finish_reason or chunk.tool_calls for chunk in cut)
+    for marker in ((), (DONE,)):
+        chunks = chunks_of(*first, *second, *marker)
+        names = [c["function"]["name"] for x in chunks for c in x.tool_calls or ()]
+        assert names == ["f", "g"]
+        assert chunks[-1].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("delta", [{}, {"role": "assistant", "content": ""}, None])
+def test_an_empty_event_after_the_finish_reason_is_no_continuation(delta):
+    assert last_of(text("a"), end("length"), piece(delta)).finish_reason == "length"
+
+
 @pytest.mark.parametrize(
     ("word", "reason"),
     [("length", "length"), ("eos", "stop"), ("content_filter", "content_filter")],
