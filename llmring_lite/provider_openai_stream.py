@@ -43,7 +43,7 @@ def parse_stream(
     done = False
     for name, data in events:
         if data[:6] == "[DONE]":
-            done = True
+            done = not rest.is_new  # after nothing at all, it ends no reply
             break
         if not data or data.isspace():
             continue
