@@ -26,15 +26,15 @@ def fetch_parts(
 ) -> LLMRequest:
     """The request with remote parts of these kinds in memory."""
     from llmring_lite import content
-    from llmring_lite.content_media import LARGEST
-    from llmring_lite.transport_fetch import fetch_public
+    from llmring_lite.content_media import LIMITS
+    from llmring_lite.transport_fetch import IMAGE_TYPES, fetch_public
 
     def fetch(url: str) -> tuple[str, bytes]:
         return fetch_public(
             url,
-            max_bytes=LARGEST,
+            max_bytes=LIMITS["image"],
             timeout=min(_FETCH_TIMEOUT_S, deadline.remaining()),
-            allowed_types=("image/*",),
+            allowed_types=IMAGE_TYPES,
         )
 
     return content.load(request, fetch=fetch, fetched_parts=kinds)
