@@ -187,108 +187,83 @@ _UNPRICED: Final[Mapping[str, Any]] = {
 }
 
 
-class PriceList:
-    """The prices of models by `provider:model`, each looked up once.
+def find_rates(ref: str, find: Find) -> Rates | str:
+    """The prices of `provider:model`, or the `cost_status` that says why not."""
+    provider, _, name = ref.partition(":")
+    model = find(provider, name)
+    if model is None:
+        return UNKNOWN_MODEL
+    try:
+        return Rates(_with_cache_price(model, find))
+    except ValueError:
+        return NO_PRICE
 
-    Serves any number of threads: what two of them look up at once is the same.
+
+def _with_cache_price(model: RegistryModel, find: Find) -> RegistryModel:
+    """The model with the cache price of its undated self, where it has none.
+
+    Registries know less of dated models. Different input or output prices mean that
+    the undated name now stands for another model.
     """
+    undated = without_date(model.model_name)
+    if undated is None or any(getattr(model, name) is not None for name in _CACHED):
+        return model
+    other = find(model.provider, undated)
+    if other is None or any(
+        getattr(model, name) != getattr(other, name) for name in _PLAIN
+    ):
+        return model
+    return model.replace(**{name: getattr(other, name) for name in _CACHED})
 
-    def __init__(self, find: Find) -> None:
-        """`find` is asked once for each model."""
-        self._find = find
-        self._rates: dict[str, Rates | str] = {}
 
-    def clear(self) -> None:
-        """Forget what was looked up."""
-        self._rates.clear()
+_PLAIN: Final = (
+    "dollars_per_million_tokens_input",
+    "dollars_per_million_tokens_output",
+)
+_CACHED: Final = (
+    "dollars_per_million_tokens_cache_read",
+    "dollars_per_million_tokens_cached_input",
+)
 
-    def rates(self, ref: str) -> Rates | str:
-        """A model's prices, or the `cost_status` that says why there are none."""
-        found = self._rates.get(ref)
-        if found is None:
-            if len(self._rates) >= 4096:  # names may come from a gateway's users
-                self._rates.clear()
-            found = self._rates[ref] = self._look_up(ref)
-        return found
 
-    def _look_up(self, ref: str) -> Rates | str:
-        provider, _, name = ref.partition(":")
-        model = self._find(provider, name)
-        if model is None:
-            return UNKNOWN_MODEL
-        try:
-            return Rates(self._with_cache_price(model))
-        except ValueError:
-            return NO_PRICE
+def quote(
+    rates: Rates | str, usage: Mapping[str, Any]
+) -> tuple[str, dict[str, Any] | None]:
+    """The `cost_status` of a reply, and what `price` says if it is `priced`."""
+    if isinstance(rates, str):
+        # Without usage a price would not help.
+        return (rates if "prompt_tokens" in usage else NO_USAGE), None
+    parts = price(usage, rates)
+    return (PRICED if parts is not None else NO_USAGE), parts
 
-    def _with_cache_price(self, model: RegistryModel) -> RegistryModel:
-        """The model with the cache price of its undated self, where it has none.
 
-        Registries list dated models with fewer facts. Different input or output
-        prices mean that it is another model.
-        """
-        undated = without_date(model.model_name)
-        if (
-            undated is None
-            or model.dollars_per_million_tokens_cache_read is not None
-            or model.dollars_per_million_tokens_cached_input is not None
-        ):
-            return model
-        other = self._find(model.provider, undated)
-        if other is None or any(
-            getattr(model, name) != getattr(other, name)
-            for name in (
-                "dollars_per_million_tokens_input",
-                "dollars_per_million_tokens_output",
-            )
-        ):
-            return model
-        return model.replace(
-            dollars_per_million_tokens_cached_input=(
-                other.dollars_per_million_tokens_cached_input
-            ),
-            dollars_per_million_tokens_cache_read=(
-                other.dollars_per_million_tokens_cache_read
-            ),
+def calculate(rates: Rates | str, usage: Mapping[str, Any]) -> dict[str, Any]:
+    """What `price` returns, and `cost_status`; costs are None if unknown."""
+    status, parts = quote(rates, usage)
+    return {**(parts if parts is not None else _UNPRICED), "cost_status": status}
+
+
+def apply(rates: Rates | str, usage: dict[str, Any]) -> None:
+    """Set `cost` (USD, None if unknown), `cost_breakdown`, `cost_status`."""
+    status, parts = quote(rates, usage)
+    if parts is None:
+        usage["cost"] = None
+    else:
+        usage["cost"] = parts["total_cost"]
+        usage["cost_breakdown"] = parts
+    usage["cost_status"] = status
+
+
+def check(rates: Rates | str, ref: str) -> None:
+    """Strict tracking: a model without a price is not called.
+
+    Raises:
+        CostTrackingError: It has none.
+    """
+    if isinstance(rates, str):
+        raise CostTrackingError(
+            f"what {ref} costs is not known ({rates}), and strict cost tracking is "
+            "on: no request was sent",
+            model=ref,
+            cost_status=rates,
         )
-
-    def quote(
-        self, ref: str, usage: Mapping[str, Any]
-    ) -> tuple[str, dict[str, Any] | None]:
-        """The `cost_status` of a reply, and what `price` says if it is `priced`."""
-        rates = self.rates(ref)
-        if isinstance(rates, str):
-            # Without usage a price would not help.
-            return (rates if "prompt_tokens" in usage else NO_USAGE), None
-        parts = price(usage, rates)
-        return (PRICED if parts is not None else NO_USAGE), parts
-
-    def calculate(self, ref: str, usage: Mapping[str, Any]) -> dict[str, Any]:
-        """What `price` returns, and `cost_status`; costs are None if unknown."""
-        status, parts = self.quote(ref, usage)
-        return {**(parts if parts is not None else _UNPRICED), "cost_status": status}
-
-    def apply(self, ref: str, usage: dict[str, Any]) -> None:
-        """Set `cost` (USD, None if unknown), `cost_status`, and `cost_breakdown`."""
-        status, parts = self.quote(ref, usage)
-        if parts is None:
-            usage["cost"] = None
-        else:
-            usage["cost"] = parts["total_cost"]
-            usage["cost_breakdown"] = parts
-        usage["cost_status"] = status
-
-    def check(self, ref: str) -> None:
-        """Strict tracking: a model without a price is not called.
-
-        Raises:
-            CostTrackingError: It has none.
-        """
-        status = self.rates(ref)
-        if isinstance(status, str):
-            raise CostTrackingError(
-                f"what {ref} costs is not known ({status}), and strict cost tracking "
-                "is on: no request was sent",
-                model=ref,
-                cost_status=status,
-            )

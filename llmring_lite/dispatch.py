@@ -17,7 +17,16 @@ from typing import Any, Final, TypeVar
 from llmring_lite import balance, keys
 from llmring_lite.breaker import CircuitBreaker
 from llmring_lite.deadline import Deadline
-from llmring_lite.dispatch_call import Answer, Call, Lease, Shared, failure_of
+from llmring_lite.dispatch_call import (
+    Answer,
+    Call,
+    Lease,
+    Shared,
+    failure_of,
+    fitting,
+    note_usage,
+    usage_of,
+)
 from llmring_lite.exceptions import (
     CircuitBreakerError,
     ContentFilterError,
@@ -84,10 +93,13 @@ class Dispatcher:
         """
         binding = call.route.binding
         order = self.order(call.route, call.metadata)
+        skipped: list[dict[str, Any]] = []
+        if call.prompt_tokens is not None and len(order) > 1:
+            order, skipped = fitting(order, call.prompt_tokens, call.window_of)
         if binding is not None and binding.strategy == "race" and len(order) > 1:
-            answer = self._race(call, order)
+            answer = self._race(call, order, skipped)
         else:
-            answer = self._in_turn(call, order)
+            answer = self._in_turn(call, order, skipped)
         if len(answer.attempts) > 1:
             log.info(
                 "%s: %s",
@@ -149,8 +161,13 @@ class Dispatcher:
 
     # In turn ---------------------------------------------------------------------
 
-    def _in_turn(self, call: Call[T], order: Sequence[Candidate]) -> Answer[T]:
-        attempts: list[dict[str, Any]] = []
+    def _in_turn(
+        self,
+        call: Call[T],
+        order: Sequence[Candidate],
+        attempts: list[dict[str, Any]],
+    ) -> Answer[T]:
+        """`attempts` holds who was skipped, and gets who is tried."""
         error: ProviderError | None = None
         for index, candidate in enumerate(order):
             if error is not None:
@@ -164,9 +181,10 @@ class Dispatcher:
                 return self._try(call, candidate, order[index + 1 :], attempts)
             except ProviderError as failure:
                 error = failure
-        if all(isinstance(a["error"], CircuitBreakerError) for a in attempts):
+        asked = [record for record in attempts if not record.get("skipped")]
+        if all(isinstance(a["error"], CircuitBreakerError) for a in asked):
             # Better a probe before its time than failing blind.
-            tried = {record["model"] for record in attempts}
+            tried = {record["model"] for record in asked}
             soonest = min(
                 (c for c in order if c.ref in tried),
                 key=lambda c: self.breaker(c).retry_after(),
@@ -237,6 +255,7 @@ class Dispatcher:
                 admission.deferred = True
                 lease = Lease(self.shared.in_flight, candidate.ref, breaker)
                 value = self._answer(call, candidate, rest, deadline)
+                note_usage(record, usage_of(value))
         except BaseException as error:
             if lease is not None:
                 lease.drop()
@@ -244,10 +263,12 @@ class Dispatcher:
                 error.provider = candidate.endpoint.name
                 error.model = candidate.model
             record["error"] = error
+            note_usage(record, usage_of(error))
             raise
         finally:
             record["seconds"] = self._clock() - began
             attempts.append(record)
+            del record  # the error's traceback holds this frame, the record the error
         return Answer(value=value, attempts=attempts, lease=lease)
 
     def _answer(
@@ -267,13 +288,19 @@ class Dispatcher:
         if rest and call.is_filtered(value):
             withheld = ContentFilterError("the answer was withheld by a content filter")
             if any(other.may_follow(withheld) for other in rest):
+                withheld.response = value
                 call.discard(value)
                 raise withheld
         return value
 
     # Racing ----------------------------------------------------------------------
 
-    def _race(self, call: Call[T], order: Sequence[Candidate]) -> Answer[T]:
+    def _race(
+        self,
+        call: Call[T],
+        order: Sequence[Candidate],
+        skipped: list[dict[str, Any]],
+    ) -> Answer[T]:
         records: list[list[dict[str, Any]]] = [[] for _ in order]
         began = self._clock()
         deadlines = [call.deadline.within(None) for _ in order]
@@ -315,9 +342,12 @@ class Dispatcher:
                 self._hedge_after(call.route, order[0]), hedges.spend
             )
         except ProviderError as error:
-            attempts = [record for index in race.started for record in records[index]]
+            attempts = [
+                *skipped,
+                *(record for index in race.started for record in records[index]),
+            ]
             raise failure_of(call.route, attempts, error) from error.__cause__
-        attempts = []
+        attempts = skipped
         for index in race.started:
             if index != winner:
                 attempts += _loser(order[index], records[index], self._clock() - began)
@@ -345,4 +375,10 @@ def _loser(
         provider=candidate.endpoint.name,
         model=candidate.model,
     )
-    return failed or [{"model": candidate.ref, "error": lost, "seconds": seconds}]
+    if failed:
+        return failed
+    # It may have answered, a moment too late.
+    record = {"model": candidate.ref, "error": lost, "seconds": seconds}
+    for own in records:
+        note_usage(record, own.get("usage"))
+    return [record]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from llmring_lite import balance
 from llmring_lite.breaker import CircuitBreaker
 from llmring_lite.deadline import Deadline
-from llmring_lite.exceptions import AllModelsFailedError, ProviderError
+from llmring_lite.exceptions import (
+    AllModelsFailedError,
+    ContextLengthError,
+    ProviderError,
+)
 from llmring_lite.race import HedgeBudget
 from llmring_lite.routing import Candidate, Route
 
@@ -28,6 +32,8 @@ class Call(Generic[T]):
         timeout: Seconds for one attempt, None for no limit.
         deadline: Bounds the whole call.
         metadata: The request's, for `sticky_by`.
+        prompt_tokens: About how long the prompt is; None: not worth a thought.
+        window_of: Tokens that fit into a candidate, None if unknown.
     """
 
     route: Route
@@ -37,6 +43,8 @@ class Call(Generic[T]):
     timeout: float | None
     deadline: Deadline
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    prompt_tokens: int | None = None
+    window_of: Callable[[Candidate], int | None] = lambda candidate: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +54,9 @@ class Answer(Generic[T]):
     Attributes:
         value: What the attempt returned.
         attempts: Every attempt, in the order they ended: `model`, `error` (None for
-            the one that answered), `seconds`.
+            the one that answered), `seconds`; where a reply came, used or not, its
+            `usage` and `cost`; `skipped` where the prompt didn't fit, and nothing
+            was sent.
         lease: Held on the candidate; the caller ends it when it is done with `value`.
     """
 
@@ -99,12 +109,72 @@ class Lease:
         return in_flight is not None
 
 
+def note_usage(record: dict[str, Any], usage: Mapping[str, Any] | None) -> None:
+    """Put what an attempt used, and cost, on its record; None: no reply came."""
+    if usage is not None:
+        record["usage"] = usage
+        record["cost"] = usage.get("cost")
+
+
+def usage_of(outcome: Any) -> Mapping[str, Any] | None:
+    """What a reply used, or the reply that an error holds; None if nothing came."""
+    reply = getattr(outcome, "response", outcome)
+    usage = getattr(reply, "usage", None)
+    return usage if isinstance(usage, dict) else None
+
+
+def fitting(
+    order: Sequence[Candidate],
+    prompt_tokens: int,
+    window_of: Callable[[Candidate], int | None],
+) -> tuple[list[Candidate], list[dict[str, Any]]]:
+    """The candidates that a prompt may fit into, and records of the others.
+
+    A candidate is left out only for the sake of a later one that has the room, and
+    that may be used when a prompt is too long.
+
+    Args:
+        prompt_tokens: An estimate.
+        window_of: Tokens that fit into a candidate, None if unknown.
+    """
+    kept: list[Candidate] = []
+    skipped: list[dict[str, Any]] = []
+    for index, candidate in enumerate(order):
+        window = window_of(candidate)
+        if window is None or window >= prompt_tokens:
+            kept.append(candidate)
+            continue
+        error = ContextLengthError(
+            f"not asked: the prompt has about {prompt_tokens:,} tokens, and "
+            f"{window:,} fit",
+            provider=candidate.endpoint.name,
+            model=candidate.model,
+        )
+        if any(
+            (window_of(other) or 0) >= prompt_tokens and other.may_follow(error)
+            for other in order[index + 1 :]
+        ):
+            skipped.append(
+                {
+                    "model": candidate.ref,
+                    "error": error,
+                    "seconds": 0.0,
+                    "skipped": True,
+                }
+            )
+        else:
+            kept.append(candidate)
+    return kept, skipped
+
+
 def failure_of(
     route: Route, attempts: list[dict[str, Any]], error: ProviderError | None
 ) -> ProviderError:
     """The error of a call that nothing answered."""
     assert error is not None  # an order has at least one candidate
-    if len({record["model"] for record in attempts}) < 2:
+    if len({a["model"] for a in attempts if not a.get("skipped")}) < 2:
+        # Frames of the error's own traceback hold this list: no need for a cycle.
+        attempts.clear()
         return error
     failure = AllModelsFailedError(
         f"no candidate of {route.name!r} answered: "

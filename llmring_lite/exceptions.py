@@ -62,9 +62,12 @@ class ProviderError(LLMRingError):
             spent quota; else None.
         conditions: The fallback conditions of a lockfile that this error meets,
             `any` apart.
+        response: The complete reply, where one came but can't be used (it breaks a
+            strict schema, or a content filter withheld it); else None.
     """
 
     conditions: frozenset[str] = frozenset()
+    response: Any = None
 
     def __init__(
         self,
@@ -204,12 +207,7 @@ class ProviderConnectionError(ProviderError):
 
 
 class ProviderResponseError(ProviderError):
-    """Any other refusal, or a reply that is malformed or was cut off.
-
-    Attributes:
-        response: The complete reply, where it arrived but broke a promise (such
-            as a strict schema); else None.
-    """
+    """Any other refusal, or a reply that is malformed or was cut off."""
 
     def __init__(
         self, message: str = "", *, response: Any = None, **facts: Any

@@ -209,7 +209,9 @@ class LLMResponse:
         provider: Name of the provider.
         raw: The provider's own reply; of a stream, what its events said besides
             the text.
-        attempts: One dict a candidate tried: `model`, `error`, `seconds`.
+        attempts: One dict a candidate tried: `model`, `error`, `seconds`, and what
+            it used and cost if a reply came: `usage`, `cost`. `skipped` is set where
+            nothing was sent because the prompt didn't fit.
         refusal: The model's own words of refusal, where the API keeps them apart.
         provider_data: See `Message.provider_data`.
     """

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
-from llmring_lite import attempt, keys
+from llmring_lite import attempt, cost, keys
 from llmring_lite.chat_stream import ChatStream
 from llmring_lite.deadline import (
     DEFAULT_TIMEOUT,
@@ -18,11 +18,14 @@ from llmring_lite.deadline import (
     parse_timeout,
 )
 from llmring_lite.dispatch import Dispatcher
-from llmring_lite.dispatch_call import Answer, Call
+from llmring_lite.dispatch_call import Answer, Call, note_usage
+from llmring_lite.exceptions import ModelNotFoundError, ProviderResponseError
+from llmring_lite.facts import Facts
 from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path, find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
 from llmring_lite.parts import fetch_parts, load_parts
 from llmring_lite.provider import WireFormat
+from llmring_lite.registry_window import estimate_tokens
 from llmring_lite.retry import RetryPolicy
 from llmring_lite.routing import Candidate, Route, Router
 from llmring_lite.schemas import (
@@ -34,10 +37,15 @@ from llmring_lite.schemas import (
 )
 from llmring_lite.senders import Senders
 
+if TYPE_CHECKING:
+    from llmring_lite.registry import RegistryModel
+    from llmring_lite.registry_client import Registry
+
 T = TypeVar("T")
 Messages = str | Message | Iterable[Message | Mapping[str, Any]] | None
 
 TIMEOUT_VARIABLE: Final = "LLMRING_PROVIDER_TIMEOUT_S"
+STRICT_COST_VARIABLE: Final = "LLMRING_STRICT_COST"
 
 
 class LLMRing:
@@ -59,6 +67,7 @@ class LLMRing:
         profile: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         max_retries: int = 2,
+        retry_base_s: float = 0.5,
         receipts: str | os.PathLike[str] | bool | None = None,
         server_url: str | None = None,
         api_key: str | None = None,
@@ -75,6 +84,7 @@ class LLMRing:
                 Default: `LLMRING_PROVIDER_TIMEOUT_S`, else 60.
             max_retries: How often one candidate is tried again after a passing
                 failure.
+            retry_base_s: Bound of the first random wait, in seconds; it doubles.
             receipts, server_url, api_key: Where calls are recorded.
 
         Raises:
@@ -87,9 +97,12 @@ class LLMRing:
         self.server_url = server_url
         self._api_key = api_key
         self._profile = profile
-        self._dispatcher = Dispatcher(RetryPolicy(max_retries=max_retries))
+        self._dispatcher = Dispatcher(
+            RetryPolicy(max_retries=max_retries, base_s=retry_base_s)
+        )
         self._timeout = check_timeout(timeout)
         self._senders = Senders()
+        self._facts = Facts(registry_url)
         self._use(find_lockfile(lockfile_path))
 
     def _use(self, path: Path) -> None:
@@ -168,7 +181,7 @@ class LLMRing:
             return self._stream(request, profile)
         route = self._router.route(request.model, profile)
         answer = self._dispatch(
-            route, request, attempt.complete, _forget, attempt.is_filtered
+            route, request, self._complete, _forget, attempt.is_filtered
         )
         answer.lease.end()
         return self._finish(answer.value, route, answer.attempts)
@@ -207,7 +220,7 @@ class LLMRing:
         return ChatStream(
             answer.value,
             request,
-            finish=lambda reply: self._finish(reply, route, answer.attempts),
+            finish=lambda reply: self._finish_stream(reply, route, answer.attempts),
             end=answer.lease.end,
         )
 
@@ -227,7 +240,13 @@ class LLMRing:
         limit = binding.guardrails.get("max_latency") if binding is not None else None
         loaded = load_parts(request) if request.has_parts else request
 
+        strict = is_on(STRICT_COST_VARIABLE)
+
         def try_one(candidate: Candidate, deadline: Deadline) -> T:
+            # Before the call: it warns of a model that goes away.
+            facts = self._facts.of(candidate.ref)
+            if strict:
+                cost.check(facts.rates, candidate.ref)
             sender, wire = self._senders.get(candidate)
             neutral = loaded.for_model(candidate.model, defaults)
             if wire.fetched_parts and loaded.has_parts:
@@ -243,8 +262,32 @@ class LLMRing:
                 timeout=self._timeout_of(request),
                 deadline=Deadline(seconds_of(limit)),
                 metadata=request.metadata or {},
+                prompt_tokens=(
+                    estimate_tokens(request) if len(route.candidates) > 1 else None
+                ),
+                window_of=lambda candidate: self._facts.of(candidate.ref).window,
             )
         )
+
+    def _complete(
+        self,
+        sender: attempt.Sender,
+        wire: WireFormat,
+        candidate: Candidate,
+        request: LLMRequest,
+        deadline: Deadline,
+    ) -> LLMResponse:
+        """An attempt with its price, whatever will become of the reply."""
+        rates = self._facts.of(candidate.ref).rates
+        try:
+            response = attempt.complete(sender, wire, candidate, request, deadline)
+        except ProviderResponseError as error:
+            # A reply that broke its promises is billed like any other.
+            if isinstance(error.response, LLMResponse):
+                cost.apply(rates, error.response.usage)
+            raise
+        cost.apply(rates, response.usage)
+        return response
 
     def _timeout_of(self, request: LLMRequest) -> float | None:
         if request.timeout is not INHERIT:
@@ -259,6 +302,52 @@ class LLMRing:
         response.alias = route.alias
         response.attempts = attempts
         return response
+
+    def _finish_stream(
+        self, response: LLMResponse, route: Route, attempts: list[dict[str, Any]]
+    ) -> LLMResponse:
+        cost.apply(self._facts.of(response.model).rates, response.usage)
+        for record in attempts:
+            if record["error"] is None and record["model"] == response.model:
+                note_usage(record, response.usage)
+        return self._finish(response, route, attempts)
+
+    # Cost and facts --------------------------------------------------------------
+
+    @property
+    def registry(self) -> Registry:
+        """What is known of models; see `registry_client.Registry`."""
+        return self._facts.registry
+
+    def calculate_cost(self, response: LLMResponse) -> dict[str, Any]:
+        """What a reply cost, in USD.
+
+        Returns:
+            `input_cost`, `output_cost`, `total_cost`, finer parts as `cost.price` has
+            them, and `cost_status`: `priced`, or why the costs are None.
+        """
+        return cost.calculate(self._facts.of(response.model).rates, response.usage)
+
+    def get_model_info(
+        self, model_or_alias: str, profile: str | None = None
+    ) -> RegistryModel:
+        """What the registry knows of a model; of an alias, of the one it resolves to.
+
+        Raises:
+            ModelNotFoundError: The registry doesn't know it.
+            AliasNotFoundError, ProviderNotFoundError: The name means nothing.
+        """
+        candidates = self._router.route(model_or_alias, profile).candidates
+        usable = [c for c in candidates if keys.has_key(c.endpoint)]
+        candidate = (usable or candidates)[0]
+        model = self._facts.find(candidate.ref)
+        if model is None:
+            raise ModelNotFoundError(
+                f"the registry at {self.registry.url} doesn't know it",
+                provider=candidate.endpoint.name,
+                model=candidate.model,
+            )
+        return model
 
     # Aliases ---------------------------------------------------------------------
 
@@ -357,7 +446,8 @@ class LLMRing:
         return target
 
     def clear_alias_cache(self) -> None:
-        """Forget resolutions and read the lockfile again."""
+        """Forget resolutions; read the lockfile and the registry's files again."""
+        self._facts.clear()
         self._use(self.lockfile_path)
 
     def _writable_path(self) -> Path:
@@ -375,6 +465,12 @@ class LLMRing:
             ProviderNotFoundError: No provider of that name.
         """
         return self._senders.of(self._router.endpoint(name))
+
+
+def is_on(variable: str) -> bool:
+    """Does the environment switch something on?"""
+    value = keys.read_env(variable)
+    return value is not None and value.strip().lower() in ("1", "true", "yes", "on")
 
 
 def _forget(response: LLMResponse) -> None:

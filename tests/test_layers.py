@@ -35,7 +35,7 @@ LAYERS = (
     # edge: the network
     ("transport*", "provider_mock"),
     ("attempt", "dispatch*", "parts"),
-    ("senders",),
+    ("senders", "facts"),
     ("chat_stream",),
     ("service",),
     # front doors

@@ -1,0 +1,341 @@
+"""A pattern and constraints -> the model to pin; a deprecated model -> its successor.
+
+Pure: the same catalogue gives the same answer. Cheapest first, by the price of input,
+then of output. Of models that cost the same the newest, by version and date in the
+name; a preview only after the others, for it may change or vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from llmring_lite.exceptions import RegistryError
+from llmring_lite.registry import Catalogue, RegistryModel, without_date
+
+CatalogueOf: TypeAlias = Callable[[str], Catalogue | None]
+"""provider -> what is known of its models."""
+
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "vision": ("supports_vision",),
+    "tools": ("supports_function_calling",),
+    "parallel_tools": ("supports_parallel_tool_calls",),
+    "json": ("supports_json_mode",),
+    "json_schema": ("supports_json_schema",),
+    # Anthropic's and Google's models think, OpenAI's are reasoning models.
+    "reasoning": ("is_reasoning_model", "supports_thinking"),
+    "caching": ("supports_caching",),
+    "streaming": ("supports_streaming",),
+    "audio": ("supports_audio",),
+    "documents": ("supports_documents",),
+    "pdf": ("supports_pdf_input",),
+    "temperature": ("supports_temperature",),
+    "system": ("supports_system_message",),
+}
+"""What one may need -> facts, one of which must be true. Unknown is not true."""
+
+# Registries list these as active models with prices, too; none of them chats.
+_NOT_FOR_CHAT: Final = frozenset(
+    {
+        "audio",
+        "babbage",
+        "davinci",
+        "dialog",
+        "embedding",
+        "image",
+        "imagen",
+        "instruct",
+        "live",
+        "moderation",
+        "realtime",
+        "robotics",
+        "sora",
+        "transcribe",
+        "tts",
+        "veo",
+        "whisper",
+    }
+)
+
+_PREVIEWS: Final = frozenset({"exp", "experimental", "preview"})
+
+
+class Rule(NamedTuple):
+    """How an alias's models were chosen: `constraints` of a binding.
+
+    Attributes:
+        select: One entry for each model: a pattern such as `anthropic:*`, or a
+            `provider:model` that was named outright.
+        min_context: Tokens of input that a model must take.
+        max_cost: USD per million input tokens that it may cost.
+        needs: Keys of `NEEDS`.
+    """
+
+    select: tuple[str, ...]
+    min_context: int | None = None
+    max_cost: float | None = None
+    needs: tuple[str, ...] = ()
+
+    def to_constraints(self) -> dict[str, Any]:
+        """The table for the lockfile."""
+        table: dict[str, Any] = {"select": ", ".join(self.select)}
+        if self.min_context is not None:
+            table["min_context"] = self.min_context
+        if self.max_cost is not None:
+            table["max_cost"] = self.max_cost
+        if self.needs:
+            table["needs"] = list(self.needs)
+        return table
+
+
+class Choice(NamedTuple):
+    """What an entry of `select` stands for.
+
+    Attributes:
+        select: The entry.
+        model: The model to pin.
+        runners_up: Other models that would do, best first.
+    """
+
+    select: str
+    model: RegistryModel
+    runners_up: tuple[RegistryModel, ...] = ()
+
+
+def rule_of(constraints: Mapping[str, Any]) -> Rule | None:
+    """The rule of a binding's `constraints`; None if they hold none."""
+    select = constraints.get("select")
+    if not isinstance(select, str) or not select.strip():
+        return None
+    return Rule(
+        tuple(part.strip() for part in select.split(",") if part.strip()),
+        constraints.get("min_context"),
+        constraints.get("max_cost"),
+        tuple(constraints.get("needs") or ()),
+    )
+
+
+def is_pattern(reference: str) -> bool:
+    """Does it stand for any of several models?"""
+    return bool(set(reference) & set("*?["))
+
+
+def check_needs(needs: Iterable[str]) -> None:
+    """Raise RegistryError if one of them is no key of `NEEDS`."""
+    for need in needs:
+        if need not in NEEDS:
+            raise RegistryError(
+                f"{need!r} is nothing a model can be asked for; known are "
+                f"{', '.join(sorted(NEEDS))}"
+            )
+
+
+def resolve(rule: Rule, catalogue_of: CatalogueOf) -> list[Choice]:
+    """The models that a rule selects now, one for each entry.
+
+    Raises:
+        RegistryError: An entry selects none; says what the nearest ones lack.
+    """
+    check_needs(rule.needs)
+    choices: list[Choice] = []
+    for entry in rule.select:
+        fitting, others = _candidates(entry, rule, catalogue_of)
+        if not fitting:
+            raise RegistryError(_why_none(entry, rule, others))
+        taken = {choice.model.ref for choice in choices}
+        free = [model for model in fitting if model.ref not in taken] or fitting
+        choices.append(Choice(entry, free[0], tuple(free[1:])))
+    return choices
+
+
+def shortcomings(model: RegistryModel, rule: Rule) -> list[str]:
+    """Why a model doesn't satisfy a rule, each a clause; empty if it does."""
+    found = []
+    if rule.min_context is not None:
+        if model.max_input_tokens is None:
+            found.append("how much input it takes is unknown")
+        elif model.max_input_tokens < rule.min_context:
+            found.append(
+                f"takes {model.max_input_tokens:,} tokens of input, not "
+                f"{rule.min_context:,}"
+            )
+    if rule.max_cost is not None:
+        cost = model.dollars_per_million_tokens_input
+        if cost is None:
+            found.append("its price is unknown")
+        elif cost > rule.max_cost:
+            found.append(
+                f"costs ${cost:g} per million input tokens, more than "
+                f"${rule.max_cost:g}"
+            )
+    found += [f"lacks {need}" for need in rule.needs if not has(model, need)]
+    return found
+
+
+def has(model: RegistryModel, need: str) -> bool:
+    """Is a model known to have what a key of `NEEDS` stands for?"""
+    return any(getattr(model, fact) is True for fact in NEEDS.get(need, ()))
+
+
+def is_offered(model: RegistryModel) -> bool:
+    """Can one start to use it: active, not deprecated, no waiting list?"""
+    return (
+        model.is_active is not False
+        and model.deprecated_date is None
+        and model.requires_waitlist is not True
+    )
+
+
+def can_chat(model: RegistryModel) -> bool:
+    """Is it for text in, text out? (And not for embeddings, speech, pictures.)"""
+    if model.api_endpoint == "embeddings":
+        return False
+    return not _NOT_FOR_CHAT & line_and_version(model.model_name)[0]
+
+
+def is_preview(model: RegistryModel) -> bool:
+    """Does the name say that it is one?"""
+    return bool(_PREVIEWS & line_and_version(model.model_name)[0])
+
+
+def by_price(model: RegistryModel) -> tuple[float, float]:
+    """Sorts the cheaper model first; an unknown price last."""
+    return (
+        _or_inf(model.dollars_per_million_tokens_input),
+        _or_inf(model.dollars_per_million_tokens_output),
+    )
+
+
+def _or_inf(price: float | None) -> float:
+    return float("inf") if price is None else price
+
+
+def by_age(model: RegistryModel) -> tuple[tuple[int, ...], str]:
+    """Sorts the older model first."""
+    name = model.model_name
+    undated = without_date(name)
+    date = model.release_date or ""
+    if undated is not None:
+        digits = name[len(undated) :].replace("-", "")
+        date = f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
+    return line_and_version(name)[1], date
+
+
+def line_and_version(name: str) -> tuple[frozenset[str], tuple[int, ...]]:
+    """The words of a model's name, and its numbers.
+
+    Models of one line share the words: `claude-3-5-haiku-20241022` and
+    `claude-haiku-4-5` have `claude` and `haiku`.
+    """
+    words, numbers = set(), []
+    for token in (without_date(name) or name).lower().replace(".", "-").split("-"):
+        digits = "".join(char for char in token if char in "0123456789")
+        letters = "".join(char for char in token if char not in "0123456789")
+        if digits and not token.startswith("0"):  # -001 counts builds
+            numbers.append(int(digits[:9]))
+        if letters and letters not in ("latest", "deprecated"):
+            words.add(letters)
+    return frozenset(words), tuple(numbers)
+
+
+def _candidates(
+    entry: str, rule: Rule, catalogue_of: CatalogueOf
+) -> tuple[list[RegistryModel], list[RegistryModel]]:
+    """The models an entry may mean that satisfy the rule, best first; and others."""
+    provider, colon, name = entry.partition(":")
+    if not colon or not name:
+        raise RegistryError(f"{entry!r} names no model: write PROVIDER:PATTERN")
+    catalogue = catalogue_of(provider)
+    if catalogue is None:
+        raise RegistryError(
+            f"nothing is known of the models of {provider!r}: name the model itself "
+            "instead of a pattern"
+        )
+    if not is_pattern(name):
+        named = catalogue.find(name)
+        if named is None:
+            raise RegistryError(f"the registry doesn't know {entry}")
+        # By the name that was asked for, which may be an alias.
+        named = named.replace(model_name=name)
+        return ([named], []) if not shortcomings(named, rule) else ([], [named])
+    from fnmatch import fnmatchcase  # it compiles: only who selects pays
+
+    meant = [
+        model
+        for model in catalogue
+        if fnmatchcase(model.model_name, name)
+        and is_offered(model)
+        and can_chat(model)
+        and not _is_display_name(model, catalogue)
+    ]
+    # Python's sort is stable: the last one counts most.
+    meant.sort(key=by_age, reverse=True)
+    meant.sort(key=is_preview)
+    meant.sort(key=by_price)
+    fitting = [model for model in meant if not shortcomings(model, rule)]
+    return fitting, [model for model in meant if model not in fitting]
+
+
+def _is_display_name(model: RegistryModel, catalogue: Catalogue) -> bool:
+    """Some registries list a model a second time as people write it (`GPT-4o`)."""
+    lower = model.model_name.lower()
+    return lower != model.model_name and lower in catalogue.models
+
+
+def _why_none(entry: str, rule: Rule, others: Sequence[RegistryModel]) -> str:
+    if not others:
+        return f"no active model that chats matches {entry!r}"
+    others = sorted(others, key=lambda model: len(shortcomings(model, rule)))
+    reasons = "; ".join(
+        f"{model.ref} {', '.join(shortcomings(model, rule))}" for model in others[:3]
+    )
+    return f"no model of {entry!r} satisfies the constraints: {reasons}"
+
+
+# Deprecation ---------------------------------------------------------------------
+
+
+def deprecation(model: RegistryModel, catalogue: Catalogue) -> str | None:
+    """That a model goes away, and what to use instead: the end of a sentence.
+
+    None if it stays.
+    """
+    date = model.deprecated_date
+    if model.is_active is False:
+        text = "is no longer active" + (f" (deprecated {date})" if date else "")
+    elif date is not None:
+        text = f"is deprecated as of {date}"
+    else:
+        return None
+    heir = successor(model, catalogue)
+    return f"{text}; use {heir.ref} instead" if heir is not None else text
+
+
+def successor(model: RegistryModel, catalogue: Catalogue) -> RegistryModel | None:
+    """What takes a deprecated model's place.
+
+    The newest of its line that is offered; if there is none, the newest among the
+    models nearest in price. None if the provider offers nothing that chats.
+    """
+    offered = [
+        other
+        for other in catalogue
+        if is_offered(other)
+        and can_chat(other)
+        and other.model_name != model.model_name
+        and not _is_display_name(other, catalogue)
+    ]
+    line = line_and_version(model.model_name)[0]
+    same = [m for m in offered if line_and_version(m.model_name)[0] == line]
+    if not same and offered:
+        distance = min(_distance(model, other) for other in offered)
+        same = [m for m in offered if _distance(model, m) == distance]
+    return max(same, key=by_age, default=None)
+
+
+def _distance(one: RegistryModel, other: RegistryModel) -> float:
+    """How far apart two prices are, whatever the size."""
+    a, b = by_price(one)[0], by_price(other)[0]
+    if a == b:
+        return 0.0
+    return max(a, b) / min(a, b) if min(a, b) > 0 else float("inf")
