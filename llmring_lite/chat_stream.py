@@ -143,8 +143,10 @@ class ChatStream:
             try:
                 structured.apply(response, self._request.response_format)
             except ProviderError as error:
+                if isinstance(error.response, LLMResponse):
+                    self._finish(error.response)  # it is billed all the same
                 raise named(error, candidate, None)  # noqa: B904
         self._finish(response)
-        if response.usage:
+        if last.usage:
             last.usage = response.usage
         self._response = response

@@ -24,7 +24,8 @@ class ModelFacts:
     Attributes:
         rates: Its prices, or the `cost_status` that says why there are none.
         window: The largest prompt in tokens, None if unknown.
-        api_endpoint: The registry's word for the provider's API it is served by.
+        api_endpoint: The registry's word for the provider's API it is served by;
+            `responses` also where only OpenAI itself says so.
     """
 
     __slots__ = ("api_endpoint", "rates", "window")
@@ -33,6 +34,12 @@ class ModelFacts:
         self.rates = cost.find_rates(ref, find)
         self.window = None if model is None else window_tokens(model)
         self.api_endpoint = None if model is None else model.api_endpoint
+        if ref.startswith("openai:"):
+            # Here, because it compiles patterns that only OpenAI's models need.
+            from llmring_lite.provider_openai_models import needs_responses
+
+            if needs_responses(ref.partition(":")[2]):
+                self.api_endpoint = "responses"
 
 
 class Facts:

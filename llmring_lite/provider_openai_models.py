@@ -37,5 +37,18 @@ def has_fixed_sampling(model: str) -> bool:
     return re.match(_FIXED_SAMPLING, _bare(model)) is not None
 
 
+# https://github.com/openai/openai-python src/openai/types/shared/responses_model.py
+# lists them beside the models of Chat Completions, which answers 404 to these.
+_RESPONSES_ONLY: Final = (
+    r"(?:ft:)?(?:o\d(?:-mini)?-(?:pro|deep-research)|gpt-[\d.]+-(?:pro|codex|cyber)"
+    r"|codex-|computer-use)"
+)
+
+
+def needs_responses(model: str) -> bool:
+    """Whether OpenAI serves the model by its Responses API alone."""
+    return re.match(_RESPONSES_ONLY, _bare(model)) is not None
+
+
 def _bare(model: str) -> str:
     return model.lower().rpartition("/")[2]

@@ -8,7 +8,7 @@ from typing import Any
 from llmring_lite import keys
 from llmring_lite.attempt import Sender
 from llmring_lite.exceptions import ProviderNotFoundError
-from llmring_lite.provider import Endpoint, WireFormat, load_wire_format
+from llmring_lite.provider import BUILTIN, Endpoint, WireFormat, load_wire_format
 from llmring_lite.routing import Candidate
 
 
@@ -24,10 +24,25 @@ class Senders:
     def __getstate__(self) -> dict[str, Any]:
         return {"_by_address": {}}
 
-    def get(self, candidate: Candidate) -> tuple[Sender, WireFormat]:
-        """The connections to a candidate's endpoint, and its wire format. As `of`."""
+    def get(
+        self, candidate: Candidate, api_endpoint: str | None = None
+    ) -> tuple[Sender, WireFormat]:
+        """The connections to a candidate's endpoint, and its wire format. As `of`.
+
+        Args:
+            api_endpoint: Which of OpenAI's APIs the model is served by; others who
+                speak Chat Completions rarely have the second one.
+        """
         endpoint = candidate.endpoint
-        return self.of(endpoint), load_wire_format(endpoint.kind)
+        sender = self.of(endpoint)
+        kind = endpoint.kind
+        if (
+            api_endpoint == "responses"
+            and kind == "openai"
+            and sender.endpoint.base_url == BUILTIN["openai"].base_url
+        ):
+            kind = "openai-responses"
+        return sender, load_wire_format(kind)
 
     def of(self, endpoint: Endpoint) -> Sender:
         """The connections to an endpoint, at the address the environment gives it.

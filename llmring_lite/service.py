@@ -247,7 +247,7 @@ class LLMRing:
             facts = self._facts.of(candidate.ref)
             if strict:
                 cost.check(facts.rates, candidate.ref)
-            sender, wire = self._senders.get(candidate)
+            sender, wire = self._senders.get(candidate, facts.api_endpoint)
             neutral = loaded.for_model(candidate.model, defaults)
             if wire.fetched_parts and loaded.has_parts:
                 neutral = fetch_parts(neutral, wire.fetched_parts, deadline)
