@@ -52,13 +52,35 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
             for half a minute without writing anything.
     """
     name = os.fspath(path)
-    target = _target(name)
+    with locked_folder(_target(name), name):
+        yield
+
+
+@contextmanager
+def locked_folder(
+    target: str,
+    name: str,
+    *,
+    patience_s: float = _PATIENCE_S,
+    pause_s: float = 0.01,
+) -> Iterator[None]:
+    """Keep other writers out of the folder of a file.
+
+    Args:
+        target: The file's path without symbolic links.
+        name: How messages call it.
+        patience_s: How long to wait while nobody changes the file.
+        pause_s: The longest pause between two tries.
+
+    Raises:
+        LockfileError: The folder can't be locked, or patience is at its end.
+    """
     try:
         handle = _open_lock(target)
     except OSError as error:
         raise _write_error(name, error) from error
     try:
-        _acquire(handle, target, name)
+        _acquire(handle, target, name, patience_s, pause_s)
         try:
             yield
         finally:
@@ -162,7 +184,9 @@ def _sync_folder(folder: str) -> None:
 # Locking -------------------------------------------------------------------------
 
 
-def _acquire(handle: int, target: str, name: str) -> None:
+def _acquire(
+    handle: int, target: str, name: str, patience_s: float, pause_s: float
+) -> None:
     """Take the lock; others may have it as long as they get something done."""
     seen, since = _version(target), time.monotonic()
     while not _try_lock(handle):
@@ -170,13 +194,13 @@ def _acquire(handle: int, target: str, name: str) -> None:
         version = _version(target)
         if version != seen:
             seen, since = version, now
-        if now - since > _PATIENCE_S:
+        if now - since > patience_s:
             raise LockfileError(
                 f"can't write {name}: another process has kept its folder locked for "
-                f"{_PATIENCE_S:.0f} seconds",
+                f"{patience_s:.0f} seconds",
                 path=name,
             )
-        time.sleep(random.uniform(0.001, 0.01))
+        time.sleep(random.uniform(pause_s / 10, pause_s))
 
 
 def _version(target: str) -> tuple[int, int]:
