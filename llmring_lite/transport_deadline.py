@@ -184,7 +184,11 @@ class _TimedConnection(HTTPConnection):
             if left != float("inf"):
                 self.sock.settimeout(left)
             exchange.attach(self.sock)
-        super().send(data)
+        try:
+            super().send(data)
+        finally:
+            # The head holds the key, and tracebacks with locals are logged.
+            del data
 
     def getresponse(self) -> Any:
         if self.sock is not None:
