@@ -93,12 +93,14 @@ class Choice(NamedTuple):
 
     Attributes:
         select: The entry.
-        model: The model to pin.
+        ref: What to pin: `provider:model`, or the entry itself if it is no pattern.
+        model: What is known of it; None for an alias, or an unknown model.
         runners_up: Other models that would do, best first.
     """
 
     select: str
-    model: RegistryModel
+    ref: str
+    model: RegistryModel | None
     runners_up: tuple[RegistryModel, ...] = ()
 
 
@@ -139,13 +141,26 @@ def resolve(rule: Rule, catalogue_of: CatalogueOf) -> list[Choice]:
     check_needs(rule.needs)
     choices: list[Choice] = []
     for entry in rule.select:
+        if not is_pattern(entry):
+            choices.append(_named(entry, rule, catalogue_of))
+            continue
         fitting, others = _candidates(entry, rule, catalogue_of)
         if not fitting:
             raise RegistryError(_why_none(entry, rule, others))
-        taken = {choice.model.ref for choice in choices}
+        taken = {choice.ref for choice in choices}
         free = [model for model in fitting if model.ref not in taken] or fitting
-        choices.append(Choice(entry, free[0], tuple(free[1:])))
+        choices.append(Choice(entry, free[0].ref, free[0], tuple(free[1:])))
     return choices
+
+
+def _named(entry: str, rule: Rule, catalogue_of: CatalogueOf) -> Choice:
+    """A model that was named outright: what is known of it must satisfy the rule."""
+    provider, colon, name = entry.partition(":")
+    catalogue = catalogue_of(provider) if colon else None
+    model = None if catalogue is None else catalogue.find(name)
+    if model is not None and shortcomings(model, rule):
+        raise RegistryError(f"{entry} {', '.join(shortcomings(model, rule))}")
+    return Choice(entry, entry, model)
 
 
 def shortcomings(model: RegistryModel, rule: Rule) -> list[str]:
@@ -241,23 +256,14 @@ def line_and_version(name: str) -> tuple[frozenset[str], tuple[int, ...]]:
 def _candidates(
     entry: str, rule: Rule, catalogue_of: CatalogueOf
 ) -> tuple[list[RegistryModel], list[RegistryModel]]:
-    """The models an entry may mean that satisfy the rule, best first; and others."""
-    provider, colon, name = entry.partition(":")
-    if not colon or not name:
-        raise RegistryError(f"{entry!r} names no model: write PROVIDER:PATTERN")
+    """The models of a pattern that satisfy the rule, best first; and the others."""
+    provider, _, name = entry.partition(":")
     catalogue = catalogue_of(provider)
-    if catalogue is None:
+    if catalogue is None or not name:
         raise RegistryError(
-            f"nothing is known of the models of {provider!r}: name the model itself "
-            "instead of a pattern"
+            f"{entry!r} can't be resolved: the registry knows nothing of a provider "
+            f"{provider!r}. Patterns look like anthropic:*"
         )
-    if not is_pattern(name):
-        named = catalogue.find(name)
-        if named is None:
-            raise RegistryError(f"the registry doesn't know {entry}")
-        # By the name that was asked for, which may be an alias.
-        named = named.replace(model_name=name)
-        return ([named], []) if not shortcomings(named, rule) else ([], [named])
     from fnmatch import fnmatchcase  # it compiles: only who selects pays
 
     meant = [
