@@ -281,6 +281,7 @@ PARAMETERS: Final[Mapping[str, Checker]] = {
     "model": _set_by_code,
     "messages": _set_by_code,
     "stream": _set_by_code,
+    "files": _set_by_code,
 }
 """Fields of `LLMRequest` that `parameters` may give a default."""
 

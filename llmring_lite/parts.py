@@ -15,10 +15,25 @@ _FETCH_TIMEOUT_S: Final = 20.0
 
 
 def load_parts(request: LLMRequest) -> LLMRequest:
-    """The request with its local files in memory."""
+    """The request with its local files in memory, and its `files` as parts."""
     from llmring_lite import content
 
+    if request.files:
+        from llmring_lite.files import attach_files
+
+        request = attach_files(request)
     return content.load(request)
+
+
+def has_files(request: LLMRequest) -> bool:
+    """Is there a part that stands for a file: an id, or a PDF?"""
+    return any(
+        part.get("type") == "file"
+        for message in request.messages
+        if message.content.__class__ is list
+        for part in message.content or ()
+        if isinstance(part, dict)
+    )
 
 
 def fetch_parts(

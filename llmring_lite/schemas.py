@@ -135,6 +135,8 @@ class LLMRequest:
         stream: Makes `LLMRing.chat` return a stream.
         extra_params: Sent as they are in the provider's body, except
             `drop_unsupported`, which allows leaving out unsupported parameters.
+        files: Ids of files, from `LLMRing.register_file` or from the provider; they
+            are put before the text of the last user message.
     """
 
     model: str
@@ -155,14 +157,17 @@ class LLMRequest:
     timeout: float | _Inherit | None = INHERIT
     stream: bool = False
     extra_params: dict[str, Any] = field(default_factory=dict)
+    files: list[str] | None = None
 
     def __post_init__(self) -> None:
         self.messages = as_messages(self.messages)
 
     @property
     def has_parts(self) -> bool:
-        """Is any message more than a text?"""
-        return any(message.content.__class__ is list for message in self.messages)
+        """Is any message more than a text, or are there files beside them?"""
+        return bool(self.files) or any(
+            message.content.__class__ is list for message in self.messages
+        )
 
     def for_model(self, model: str, defaults: Mapping[str, Any] = {}) -> LLMRequest:
         """A copy for one candidate: bare model name, unset fields from `defaults`.
@@ -187,6 +192,7 @@ _PARAMETERS: Final = frozenset(f.name for f in fields(LLMRequest)) - {
     "stream",
     "extra_params",
     "timeout",
+    "files",
 }
 
 

@@ -23,7 +23,7 @@ from llmring_lite.exceptions import ModelNotFoundError, ProviderResponseError
 from llmring_lite.facts import Facts
 from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path, find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
-from llmring_lite.parts import fetch_parts, load_parts
+from llmring_lite.parts import fetch_parts, has_files, load_parts
 from llmring_lite.provider import WireFormat
 from llmring_lite.registry_window import estimate_tokens
 from llmring_lite.retry import RetryPolicy
@@ -36,6 +36,9 @@ from llmring_lite.schemas import (
     as_messages,
 )
 from llmring_lite.senders import Senders
+
+if TYPE_CHECKING:
+    from llmring_lite.files import FileRegistry
 
 if TYPE_CHECKING:
     from llmring_lite.registry import RegistryModel
@@ -238,8 +241,9 @@ class LLMRing:
         binding = route.binding
         defaults = binding.parameters if binding is not None else {}
         limit = binding.guardrails.get("max_latency") if binding is not None else None
-        loaded = load_parts(request) if request.has_parts else request
-
+        has_parts = request.has_parts
+        loaded = load_parts(request) if has_parts else request
+        with_files = has_parts and has_files(loaded)
         strict = is_on(STRICT_COST_VARIABLE)
 
         def try_one(candidate: Candidate, deadline: Deadline) -> T:
@@ -249,9 +253,16 @@ class LLMRing:
                 cost.check(facts.rates, candidate.ref)
             sender, wire = self._senders.get(candidate, facts.api_endpoint)
             neutral = loaded.for_model(candidate.model, defaults)
-            if wire.fetched_parts and loaded.has_parts:
+            if wire.fetched_parts and has_parts:
                 neutral = fetch_parts(neutral, wire.fetched_parts, deadline)
-            return attempt_(sender, wire, candidate, neutral, deadline)
+            if not with_files:
+                return attempt_(sender, wire, candidate, neutral, deadline)
+            return self._files.attempt(
+                neutral,
+                sender,
+                deadline,
+                lambda placed: attempt_(sender, wire, candidate, placed, deadline),
+            )
 
         return self._dispatcher.run(
             Call(
@@ -455,6 +466,57 @@ class LLMRing:
         if self.lockfile_path == bundled_path():
             return Path.cwd() / LOCKFILE_NAME
         return self.lockfile_path
+
+    # Files -----------------------------------------------------------------------
+
+    @property
+    def _files(self) -> FileRegistry:
+        from llmring_lite.files import FileRegistry  # few programs have files
+
+        registry: FileRegistry = self.__dict__.setdefault("_registry", FileRegistry())
+        return registry
+
+    def register_file(
+        self, path: str | os.PathLike[str], *, name: str | None = None
+    ) -> str:
+        """Give a local file an id that calls to any provider may use.
+
+        Nothing is sent yet: a provider gets the file with the first call that needs
+        it, and again when its content has changed.
+
+        Args:
+            path: PDF, image, audio, text, or a video for Gemini.
+            name: What providers and models are told. Default: the file's own.
+
+        Returns:
+            For `LLMRequest.files`, or a part `{"type": "file", "file": {"file_id"}}`.
+
+        Raises:
+            InvalidRequestError: The file can't be read, or is empty.
+        """
+        return self._files.register(path, name)
+
+    def deregister_file(self, file_id: str) -> bool:
+        """Forget a file, and delete its copies at the providers.
+
+        A copy that can't be deleted is no error; the logger `llmring_lite` warns of it.
+
+        Returns:
+            Whether such a file was registered.
+        """
+        return self._files.deregister(
+            file_id, lambda name: self._senders.of(self._router.endpoint(name))
+        )
+
+    def list_registered_files(self) -> list[dict[str, Any]]:
+        """The registered files, in the order in which they were registered.
+
+        Returns:
+            Dicts with `id`, `path`, `name`, `size` in bytes, `media_type`, `sha256`,
+            and `uploads`: provider -> `id` there, `uploaded_at`, `expires_at` (ISO
+            8601; None: it stays) of each copy of the content as last seen.
+        """
+        return self._files.entries()
 
     # Providers -------------------------------------------------------------------
 

@@ -31,10 +31,10 @@ LAYERS = (
     # pure mappers
     ("provider_*",),
     ("keys", "mock*"),
-    ("routing",),
+    ("routing", "files_wire"),
     # edge: the network
     ("transport*", "provider_mock"),
-    ("attempt", "dispatch*", "parts"),
+    ("attempt", "dispatch*", "parts", "files*"),
     ("senders", "facts"),
     ("chat_stream",),
     ("service",),
@@ -51,6 +51,7 @@ SIBLINGS = {
     "provider": {"exceptions"},
     "lockfile": {"provider"},
     "cost": {"registry"},
+    "parts": {"files"},
 }
 
 
