@@ -114,13 +114,28 @@ def _parse(
             partial=text,
         ) from error
     try:
-        return wire.parse_response(body, request)
+        response = wire.parse_response(body, request)
+        _check_types(response.content, response)
+        return response
     except _SHAPE_ERRORS as error:
         raise ProviderResponseError(
             f"the reply has an unexpected shape ({type(error).__name__}: {error}): "
             f"{_excerpt(data.decode('utf-8', 'replace'))}",
             status_code=status,
         ) from error
+
+
+def _check_types(text: Any, reply: LLMResponse | StreamChunk) -> None:
+    """Raise for a value that a mapper passed on from a body that breaks its format.
+
+    Here for all of them: they test what they need to know, not every text.
+    """
+    texts = [text, reply.reasoning or "", reply.refusal or ""]
+    for call in reply.tool_calls or ():
+        texts += [call["id"], call["function"]["name"], call["function"]["arguments"]]
+    for value in texts:
+        if not isinstance(value, str):
+            raise TypeError(f"a {type(value).__name__} where text belongs")
 
 
 def _without_comments(data: bytes) -> bytes:
@@ -215,7 +230,11 @@ class OpenStream:
 
     def _guarded(self, chunks: Iterator[StreamChunk]) -> Iterator[StreamChunk]:
         try:
-            yield from chunks
+            for chunk in chunks:
+                # Of nearly all chunks there is nothing but the text to check.
+                if chunk.delta.__class__ is not str or chunk.delta == "":
+                    _check_types(chunk.delta, chunk)
+                yield chunk
         except ProviderError as error:
             self.close()
             raise named(error, self.candidate, self._key)  # noqa: B904

@@ -22,11 +22,11 @@ in a 2xx reply is raised as what `provider_errors.parse_error` returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import UnsupportedParameterError
+from llmring_lite.records import dataclass, field, replace
 
 # Annotations only: reading a lockfile needs the endpoints but none of these, and five
 # dataclasses take as long to make as `argparse` to load.
@@ -47,7 +47,7 @@ class StreamEvent(NamedTuple):
     data: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HTTPRequest:
     """What goes on the wire, the credential apart.
 
@@ -59,7 +59,7 @@ class HTTPRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """Where a provider lives and in which dialect it speaks.
 
@@ -96,7 +96,7 @@ class Endpoint:
     quirks: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WireFormat:
     """A provider's dialect: pure functions and the framing of its streams.
 
@@ -355,8 +355,12 @@ def make_usage(
         output: Output tokens without reasoning.
         reasoning: Output tokens spent on reasoning.
 
-    None means unknown: its key is left out, and it counts as nothing in a sum.
+    None means unknown: its key is left out, and it counts as nothing in a sum. So does
+    what is no whole number, for a reply is worth more than its bill.
     """
+    fresh, output, reasoning = _count(fresh), _count(output), _count(reasoning)
+    cache_read, cache_write = _count(cache_read), _count(cache_write)
+    cache_write_5m, cache_write_1h = _count(cache_write_5m), _count(cache_write_1h)
     usage: dict[str, Any] = {}
     if fresh is not None:
         usage["prompt_tokens"] = fresh + (cache_read or 0) + (cache_write or 0)
@@ -374,3 +378,11 @@ def make_usage(
         if value is not None:
             usage[key] = value
     return usage
+
+
+def _count(value: Any) -> int | None:
+    if value.__class__ is int or value is None:
+        return value
+    # JSON has one kind of number: some servers write 12.0.
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else None
