@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from llmring_lite import balance
@@ -15,6 +14,7 @@ from llmring_lite.exceptions import (
     ProviderError,
 )
 from llmring_lite.race import HedgeBudget
+from llmring_lite.records import dataclass, field
 from llmring_lite.routing import Candidate, Route
 
 T = TypeVar("T")

@@ -9,7 +9,6 @@ aliases and with ten thousand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from llmring_lite import keys
@@ -22,6 +21,7 @@ from llmring_lite.exceptions import (
 )
 from llmring_lite.lockfile import AliasBinding, Lockfile
 from llmring_lite.provider import BUILTIN, Endpoint
+from llmring_lite.records import dataclass
 
 PROFILE_VARIABLE: Final = "LLMRING_PROFILE"
 _CACHE_SIZE: Final = 8192
@@ -34,7 +34,7 @@ def _canonical(condition: str) -> str:
     return _SYNONYMS.get(condition, condition)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """A model of a provider that may serve a call.
 
@@ -62,7 +62,7 @@ class Candidate:
         return bool(error.conditions - {"auth"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """What a name means in a profile.
 

@@ -8,11 +8,11 @@ is in `LLMResponse.raw`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from llmring_lite.exceptions import InvalidRequestError
+from llmring_lite.records import dataclass, field
 
 
 class _Inherit(Enum):
@@ -59,7 +59,7 @@ class Message:
     provider_data: dict[str, Any] | None = None
 
 
-_MESSAGE_FIELDS: Final = frozenset(f.name for f in fields(Message))
+_MESSAGE_FIELDS: Final = frozenset(Message.__match_args__)
 
 
 def as_message(value: Message | Mapping[str, Any] | str) -> Message:
@@ -186,7 +186,7 @@ class LLMRequest:
         return copy
 
 
-_PARAMETERS: Final = frozenset(f.name for f in fields(LLMRequest)) - {
+_PARAMETERS: Final = frozenset(LLMRequest.__match_args__) - {
     "model",
     "messages",
     "stream",
@@ -254,7 +254,7 @@ class LLMResponse:
 
 # Not frozen: a frozen dataclass sets each field through object.__setattr__, which
 # doubles the cost of a chunk, and a stream makes thousands.
-@dataclass(slots=True)
+@dataclass
 class StreamChunk:
     """A piece of a reply.
 
