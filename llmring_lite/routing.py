@@ -8,23 +8,29 @@ aliases and with ten thousand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from llmring_lite import keys
 from llmring_lite.exceptions import (
     AliasNotFoundError,
     LLMRingError,
+    LockfileValidationError,
     ProviderAuthenticationError,
     ProviderError,
     ProviderNotFoundError,
 )
 from llmring_lite.lockfile import AliasBinding, Lockfile
+from llmring_lite.lockfile_references import expand
 from llmring_lite.provider import BUILTIN, Endpoint
 from llmring_lite.records import dataclass
 
+if TYPE_CHECKING:
+    from llmring_lite.packages import PackageAlias, Packages
+
 PROFILE_VARIABLE: Final = "LLMRING_PROFILE"
 _CACHE_SIZE: Final = 8192
+_MOST_NAMES: Final = 20
 
 # Two names for one thing; the second is Plano's.
 _SYNONYMS: Final = {"primary_and_first_fallback_failed": "any"}
@@ -73,6 +79,8 @@ class Route:
         candidates: In the lockfile's order, usable or not.
         groups: For each entry of the binding's `models` the candidates it stands
             for; more than one where it is itself an alias.
+        source: Where the binding stands if an extended package has it; None: in the
+            lockfile itself.
     """
 
     name: str
@@ -80,6 +88,7 @@ class Route:
     binding: AliasBinding | None
     candidates: tuple[Candidate, ...]
     groups: tuple[tuple[Candidate, ...], ...]
+    source: PackageAlias | None = None
 
     @property
     def alias(self) -> str | None:
@@ -101,6 +110,7 @@ class Router:
             **BUILTIN,
             **{name: row.endpoint() for name, row in lockfile.providers.items()},
         }
+        self._packages: Packages | None = None
 
     def profile(self, profile: str | None = None) -> str:
         """The profile in force: argument, ring, environment, lockfile."""
@@ -138,13 +148,25 @@ class Router:
     def endpoints(self) -> Mapping[str, Endpoint]:
         return self._endpoints
 
+    @property
+    def packages(self) -> Packages:
+        """The packages that the lockfile extends, read when they are asked for."""
+        if self._packages is None:
+            # Few lockfiles extend any.
+            from llmring_lite.packages import Packages
+
+            self._packages = Packages(self.lockfile.extends)
+        return self._packages
+
     def route(self, name: str, profile: str | None = None) -> Route:
         """What a name means.
 
         Raises:
-            AliasNotFoundError: No such alias in the profile.
-            ProviderNotFoundError: The part before the colon is no provider.
-            LockfileValidationError: No such profile.
+            AliasNotFoundError: No such alias in the profile, or in the package.
+            ProviderNotFoundError: The part before the colon is neither a provider nor
+                an extended package.
+            LockfileParseError: Of a package.
+            LockfileValidationError: No such profile, or of a package.
         """
         profile = self.profile(profile)
         try:
@@ -193,7 +215,7 @@ class Router:
         """Raise one ValueError that lists every name that is no alias."""
         profile = self.profile(profile)
         missing: list[str] = []
-        for name in names:
+        for name in [names] if isinstance(names, str) else names:
             if self.has_alias(name, profile):
                 continue
             try:
@@ -204,11 +226,33 @@ class Router:
             missing.append(f"  - {name}: {reason}")
         if missing:
             who = f" for {context}" if context else ""
+            available = ", ".join(self._aliases(profile)) or "none"
             raise ValueError(
                 f"missing required aliases{who} (profile: {profile}):\n"
                 + "\n".join(missing)
-                + f"\nLockfile path: {self.lockfile_name}"
+                + f"\nAvailable: {available}\nLockfile path: {self.lockfile_name}\n"
+                "Bind what is missing with `llmring-lite bind ALIAS PROVIDER:MODEL`, "
+                "or put the package that ships it into [extends] packages."
             )
+
+    def listed(self, alias: str, profile: str) -> tuple[str, ...]:
+        """The models of an alias for a list of all.
+
+        What a package has to say is left as it is written where the package is
+        missing or broken: the others are still to be listed.
+        """
+        if self.lockfile.extends:
+            try:
+                return tuple(c.ref for c in self.route(alias, profile).candidates)
+            except LLMRingError:
+                pass
+        return self.lockfile.flatten(alias, profile)
+
+    def _aliases(self, profile: str) -> list[str]:
+        found = self.lockfile.profiles.get(profile)
+        return list(found.bindings)[:_MOST_NAMES] if found else []
+
+    # Finding ---------------------------------------------------------------------
 
     def _find(self, name: str, profile: str) -> Route:
         if not isinstance(name, str) or not name:
@@ -223,29 +267,54 @@ class Router:
                 )
             candidate = Candidate(self._endpoints[provider], model, name)
             return Route(name, profile, None, (candidate,), ((candidate,),))
-        binding = self.lockfile.get_binding(name, profile)
+        source = None
+        binding = self._own_binding(name, profile)
         if binding is None:
-            if colon:
-                raise ProviderNotFoundError(
-                    self._unknown_provider(provider), provider=provider
-                )
-            raise AliasNotFoundError(
-                self._unknown_alias(name, profile), alias=name, profile=profile
-            )
-        groups = self._groups(binding, profile)
+            source = self._packaged(name, profile)
+            binding = source.binding
+        groups = self._groups(binding, profile, source)
         candidates = tuple(c for group in groups for c in group)
-        return Route(name, profile, binding, candidates, groups)
+        if not candidates:
+            raise LockfileValidationError(
+                f"{name!r} leads back to itself in profile {profile!r} of "
+                f"{self.lockfile_name}"
+            )
+        return Route(name, profile, binding, candidates, groups, source)
+
+    def _own_binding(self, name: str, profile: str) -> AliasBinding | None:
+        """The lockfile's own binding, for `package:alias` in any spelling."""
+        binding = self.lockfile.get_binding(name, profile)
+        package, colon, alias = name.partition(":")
+        if binding is not None or not colon or not self.lockfile.extends:
+            return binding
+        extended = self.packages.spelled(package)
+        for other, binding in self.lockfile.get_profile(profile).bindings.items():
+            prefix, _, tail = other.rpartition(":")
+            if extended and tail == alias and self.packages.spelled(prefix) == extended:
+                return binding
+        return None
+
+    def _packaged(self, name: str, profile: str) -> PackageAlias:
+        """An alias of an extended package."""
+        if ":" not in name:
+            raise self._unknown_alias(name, profile)
+        found = self.packages.find(name, profile) if self.lockfile.extends else None
+        if found is None:
+            provider = name.partition(":")[0]
+            raise ProviderNotFoundError(
+                self._unknown_provider(provider), provider=provider
+            )
+        return found
 
     def _groups(
-        self, binding: AliasBinding, profile: str
+        self, binding: AliasBinding, profile: str, source: PackageAlias | None
     ) -> tuple[tuple[Candidate, ...], ...]:
         """The candidates of each entry; a model that comes twice counts once."""
         seen: set[str] = set()
         groups: list[tuple[Candidate, ...]] = []
         for entry in binding.models:
-            is_alias = ":" not in entry or entry.partition(":")[0] not in self.endpoints
-            refs = self.lockfile.flatten(entry, profile) if is_alias else (entry,)
             group = []
+            refs = source.models(entry) if source else self._refs(entry, profile)
             for ref in refs:
                 if ref not in seen:
                     seen.add(ref)
@@ -254,34 +323,47 @@ class Router:
             groups.append(tuple(group))
         return tuple(groups)
 
+    def _refs(self, entry: str, profile: str) -> tuple[str, ...]:
+        """The models that an entry of an own binding stands for."""
+
+        def models_of(name: str) -> Sequence[str] | None:
+            provider, colon, _ = name.partition(":")
+            if colon and provider in self._endpoints:
+                return None
+            binding = self._own_binding(name, profile)
+            return binding.models if binding else self._packaged(name, profile).models()
+
+        return (entry,) if models_of(entry) is None else expand(entry, models_of)
+
     def _candidate(self, ref: str, conditions: Iterable[str] | None) -> Candidate:
         provider, _, model = ref.partition(":")
         words = None if conditions is None else frozenset(map(_canonical, conditions))
         return Candidate(self.endpoint(provider), model, ref, words)
 
+    # Errors ----------------------------------------------------------------------
+
     def _unknown_provider(self, name: str) -> str:
         from difflib import get_close_matches
 
-        near = get_close_matches(name.lower(), self._endpoints, n=2)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        near = get_close_matches(
+            name.lower(), [*self._endpoints, *self.lockfile.extends], n=2
+        )
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         return (
-            f"no provider {name!r}{hint} Known are "
-            f"{', '.join(sorted(self._endpoints))}; others go into [providers.NAME] "
-            f"of {self.lockfile_name}"
+            f"no provider {name!r}{hint}, and no package of that name in [extends] of "
+            f"{self.lockfile_name}; providers are "
+            f"{', '.join(sorted(self._endpoints))}, others go into [providers.NAME], "
+            f'packages into [extends]: packages = ["{name}"]'
         )
 
-    def _unknown_alias(self, name: str, profile: str) -> str:
-        text = f"no alias {name!r} in profile {profile!r} of {self.lockfile_name}"
-        near = self.lockfile.nearest(name, profile)
-        if near:
-            text += f"; did you mean {' or '.join(near)}?"
-        elsewhere = self.lockfile.profiles_having(name)
-        if elsewhere:
-            text += f"; profiles that have it: {', '.join(elsewhere)}"
-        return (
-            f"{text}. Bind it with: llmring-lite bind {name} PROVIDER:MODEL "
-            f"--profile {profile}"
-        )
+    def _unknown_alias(self, name: str, profile: str) -> AliasNotFoundError:
+        error = self.lockfile.alias_not_found(name, profile)
+        if self.lockfile.extends:
+            others = self.packages.having(name, profile)
+            if others:
+                text = f"{error}; extended packages have {', '.join(others)}"
+                return AliasNotFoundError(text, alias=name, profile=profile)
+        return error
 
     @property
     def lockfile_name(self) -> str:

@@ -399,7 +399,7 @@ class LLMRing:
         """Alias -> its first `provider:model`, in the lockfile's order."""
         name = self._router.profile(profile)
         bindings = self.lockfile.get_profile(name).bindings
-        return {alias: self.lockfile.flatten(alias, name)[0] for alias in bindings}
+        return {alias: self._router.listed(alias, name)[0] for alias in bindings}
 
     def bind_alias(
         self,

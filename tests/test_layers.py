@@ -30,7 +30,7 @@ LAYERS = (
     ),
     # pure mappers
     ("provider_*",),
-    ("keys", "mock*"),
+    ("keys", "mock*", "packages*"),
     ("routing", "files_wire"),
     # edge: the network
     ("transport*", "provider_mock"),

@@ -812,7 +812,7 @@ def test_an_alias_of_another_profile_is_an_error_that_says_so(write: Write) -> N
 
 def test_a_misspelt_alias_gets_its_nearest_match(write: Write) -> None:
     write(LOCKFILE)
-    with pytest.raises(AliasNotFoundError, match="did you mean fast") as caught:
+    with pytest.raises(AliasNotFoundError, match="did you mean 'fast'") as caught:
         LLMRing().chat("fsat", "hi")
     assert caught.value.alias == "fsat"
     assert isinstance(caught.value, ValueError)
