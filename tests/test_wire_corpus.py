@@ -151,7 +151,7 @@ def _read_stream(
     early = [chunk for chunk in chunks[:-1] if chunk.finish_reason or chunk.usage]
     if early:
         yield "finish reason or usage before the end", [], early
-    if (chunks[-1].usage or {}) != response.usage:
+    if _counts(chunks[-1].usage or {}) != _counts(response.usage):
         yield "streamed usage", response.usage, chunks[-1].usage
     return response
 
