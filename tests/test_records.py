@@ -44,7 +44,7 @@ def declare(module: Any) -> SimpleNamespace:
         size: int | None = None
         extra: dict[str, int] = module.field(default_factory=dict, compare=False)
 
-    return SimpleNamespace(Point=Point, Fact=Fact)
+    return SimpleNamespace(Point=Point, Fact=Fact, dataclass=module.dataclass)
 
 
 BOTH = {"ours": records, "theirs": dataclasses}
@@ -80,6 +80,17 @@ def test_wrong_arguments_are_refused(
 ) -> None:
     with pytest.raises(TypeError, match="__init__"):
         getattr(classes, cls)(*args, **kwargs)
+
+
+def test_a_field_without_default_may_not_follow_one_with(
+    classes: SimpleNamespace,
+) -> None:
+    with pytest.raises(TypeError, match="default"):
+
+        @classes.dataclass
+        class Wrong:
+            a: int = 1
+            b: int
 
 
 def test_repr_shows_the_fields_that_it_should(classes: SimpleNamespace) -> None:
