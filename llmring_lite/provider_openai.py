@@ -127,14 +127,21 @@ def _is_openai(endpoint: Endpoint) -> bool:
 def _unsupported(request: LLMRequest, endpoint: Endpoint) -> dict[str, str]:
     """Fields that the model or server can't take, with the reason."""
     model, unsupported = request.model, {}
+    # What the request sets comes first: a program that sets none of these needn't
+    # compile the patterns.
     if _is_openai(endpoint):
-        if has_fixed_sampling(model):
-            for name in ("temperature", "top_p"):
-                if getattr(request, name) != 1:
-                    unsupported[name] = f"{model} takes only its default, 1"
-        if re.match(_NO_STOP, model):
+        sampling = [
+            name
+            for name in ("temperature", "top_p")
+            if getattr(request, name) not in (None, 1)
+        ]
+        if sampling and has_fixed_sampling(model):
+            for name in sampling:
+                unsupported[name] = f"{model} takes only its default, 1"
+        if request.stop is not None and re.match(_NO_STOP, model):
             unsupported["stop"] = f"{model} takes no stop sequences"
-        if reasons(model) is False and requested_effort(request) != "none":
+        effort = requested_effort(request)
+        if effort not in (None, "none") and reasons(model) is False:
             for name in ("reasoning_effort", "reasoning_tokens"):
                 unsupported[name] = f"{model} doesn't reason"
     if "automatic_cache" in endpoint.quirks and _cache_options(request.cache):
