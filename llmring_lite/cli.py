@@ -48,7 +48,15 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "bind": ("cli_lock", "bind an alias to models"),
     "unbind": ("cli_lock", "remove an alias"),
     "lock init": ("cli_lock", "write a lockfile for the keys that are set"),
-    "lock validate": ("cli_lock", "check a lockfile and report every problem"),
+    "lock validate": ("cli_audit", "check a lockfile and report every problem"),
+    "lock check": ("cli_check", "check the lockfiles of extended packages"),
+    "lock bump-registry": ("cli_audit", "pin the registry's newest versions"),
+    "lock upgrade": ("cli_audit", "let aliases bound by a pattern choose anew"),
+    "list": ("cli_registry", "list the models that the registry knows"),
+    "info": ("cli_registry", "show what the registry knows of a model"),
+    "registry refresh": ("cli_registry", "fetch the registry's newest data"),
+    "cache info": ("cli_registry", "show what the registry's cache holds"),
+    "cache clear": ("cli_registry", "empty the registry's cache"),
 }
 """Command -> its module, and what it does in a few words."""
 

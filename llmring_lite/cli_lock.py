@@ -1,4 +1,4 @@
-"""`lock init`, `lock validate`, `bind`, `unbind`: making and changing a lockfile."""
+"""`lock init`, `bind`, `unbind`: making and changing a lockfile."""
 
 from __future__ import annotations
 
@@ -10,24 +10,11 @@ from typing import Any, Final
 
 from llmring_lite import lockfile_edit
 from llmring_lite.cli_lockfile import open_lockfile, profile_of
-from llmring_lite.cli_models import alias_line
-from llmring_lite.cli_options import (
-    UsageError,
-    add_json_option,
-    add_lockfile_options,
-)
-from llmring_lite.cli_output import (
-    PROGRAM,
-    complain,
-    note,
-    paint,
-    plural,
-    say,
-    say_json,
-)
-from llmring_lite.exceptions import LockfileParseError, LockfileValidationError
-from llmring_lite.lockfile import LOCKFILE_NAME, AliasBinding, Lockfile, find_lockfile
-from llmring_lite.lockfile_init import provider_names, write
+from llmring_lite.cli_models import alias_line, resolved_models
+from llmring_lite.cli_options import add_lockfile_options
+from llmring_lite.cli_output import PROGRAM, complain, note, say
+from llmring_lite.lockfile import LOCKFILE_NAME, AliasBinding, Lockfile
+from llmring_lite.lockfile_init import provider_names
 from llmring_lite.lockfile_model import STRATEGIES
 from llmring_lite.provider import BUILTIN
 
@@ -48,11 +35,17 @@ def add_init_arguments(parser: ArgumentParser) -> None:
 
 
 def run_init(args: Namespace) -> int:
+    from llmring_lite.cli_registry import age_text, open_registry
+    from llmring_lite.facts import fetch
+    from llmring_lite.proposal import write
+    from llmring_lite.registry_client import describe
+
     named = args.lockfile or os.environ.get("LLMRING_LOCKFILE_PATH")
     path = Path(named or LOCKFILE_NAME)
-    usable = write(path, force=args.force)
+    registry = open_registry()
+    made = write(path, registry, fetch, force=args.force)
     say(f"wrote {path}")
-    if not usable:
+    if not made.providers and made.local is None:
         variables = (BUILTIN[name].api_key_env[0] for name in provider_names())
         note(
             f"It binds nothing yet, for no key is set: set {', '.join(variables)} or "
@@ -64,58 +57,16 @@ def run_init(args: Namespace) -> int:
     profile = lockfile.default_profile
     for alias, binding in lockfile.get_profile(profile).bindings.items():
         say(alias_line(binding, lockfile.flatten(alias, profile)))
-    if len(usable) == 1:
-        note(f"Only {usable[0]} has a key: no alias has a fallback.")
+    if len(made.providers) + (made.local is not None) == 1:
+        only = made.providers[0] if made.providers else "ollama"
+        note(f"Only {only} can be used: no alias has a fallback.")
+    if made.unreachable is not None:
+        note(f"The registry's newest data could not be had: {made.unreachable}")
+    for provider in made.providers:
+        catalogue = registry.catalogue(provider)
+        if catalogue is not None:
+            note(f"By {describe(catalogue)}, {age_text(catalogue)}.")
     return 0
-
-
-# lock validate -------------------------------------------------------------------
-
-
-def add_validate_arguments(parser: ArgumentParser) -> None:
-    add_json_option(parser)
-    add_lockfile_options(parser, "--file", "--lockfile")
-
-
-def run_validate(args: Namespace) -> int:
-    path = find_lockfile(args.lockfile)
-    report: dict[str, Any] = {"lockfile": str(path), "valid": True}
-    report |= {"problems": [], "warnings": []}
-    try:
-        lockfile = Lockfile.load(path)
-        report["warnings"] = [str(warning) for warning in lockfile.warnings]
-        lockfile.get_profile(profile_of(args, lockfile))
-        aliases = sum(len(p.bindings) for p in lockfile.profiles.values())
-        report |= {"profiles": len(lockfile.profiles), "aliases": aliases}
-    except LockfileValidationError as error:
-        report["valid"] = False
-        report["problems"] = list(error.problems) or [str(error)]
-    except LockfileParseError as error:
-        if not args.json:
-            raise
-        report["valid"] = False
-        report["problems"] = [str(error)]
-        say_json(report)
-        return 2
-    if args.json:
-        say_json(report)
-    else:
-        _say_report(report)
-    return 0 if report["valid"] else 1
-
-
-def _say_report(report: dict[str, Any]) -> None:
-    for problem in report["problems"]:
-        say(f"{paint('problem', 'red')}: {problem}")
-    for warning in report["warnings"]:
-        say(f"{paint('warning', 'yellow')}: {warning}")
-    if report["valid"]:
-        say(
-            f"{report['lockfile']}: valid, {plural(report['aliases'], 'alias')} in "
-            f"{plural(report['profiles'], 'profile')}"
-        )
-    else:
-        say(f"{report['lockfile']}: {plural(len(report['problems']), 'problem')}")
 
 
 # bind ----------------------------------------------------------------------------
@@ -127,8 +78,8 @@ def add_bind_arguments(parser: ArgumentParser) -> None:
         "models",
         metavar="MODELS",
         type=_items,
-        help="provider:model, or another alias; several separated by commas, the "
-        "first is preferred",
+        help="provider:model, another alias, or a pattern such as anthropic:* that "
+        "is resolved now; several separated by commas, the first is preferred",
     )
     parser.add_argument("--strategy", choices=STRATEGIES, help="default: fallback")
     parser.add_argument(
@@ -164,24 +115,39 @@ def add_bind_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="default parameter of requests, such as temperature=0.2",
     )
+    rule = parser.add_argument_group("constraints, kept in the lockfile")
+    rule.add_argument(
+        "--min-context",
+        type=_positive,
+        metavar="N",
+        help="tokens of input that a model must take",
+    )
+    rule.add_argument(
+        "--max-cost",
+        type=_dollars,
+        metavar="USD",
+        help="most that a million input tokens may cost",
+    )
+    rule.add_argument(
+        "--needs",
+        metavar="WORD,...",
+        help="what it must have, such as vision,tools,json_schema,reasoning",
+    )
     add_lockfile_options(parser)
 
 
 def run_bind(args: Namespace) -> int:
-    for model in args.models:
-        if set(model) & set("*?["):
-            raise UsageError(
-                f"{model!r} is a pattern; name the models themselves, such as "
-                "anthropic:claude-haiku-4-5-20251001"
-            )
     lockfile = open_lockfile(args)
     profile = profile_of(args, lockfile)
     path = _writable_path(lockfile)
+    before = _binding(lockfile, args.alias, profile)
+    models, constraints = _choose(args, before)
     result = lockfile_edit.bind(
         path,
         args.alias,
-        args.models,
+        models,
         profile=profile,
+        constraints=constraints,
         strategy=args.strategy,
         weights=args.weights,
         hedge_after=args.hedge_after,
@@ -191,11 +157,41 @@ def run_bind(args: Namespace) -> int:
     )
     if lockfile.is_bundled:
         note(f"No llmring.lock here: made {path}")
-    before = _binding(lockfile, args.alias, profile)
     after = result.lockfile.get_profile(profile).bindings[args.alias]
-    say(alias_line(after, result.lockfile.flatten(args.alias, profile)))
+    resolved = resolved_models(result.lockfile, [args.alias], profile)
+    say(alias_line(after, resolved[args.alias]))
     _note_change(result, profile, before)
     return 0
+
+
+def _choose(
+    args: Namespace, before: AliasBinding | None
+) -> tuple[list[str], dict[str, Any] | None]:
+    """The models to bind, and the rule that chose them for the lockfile.
+
+    A rule that chose what was bound until now goes with it.
+
+    Raises:
+        RegistryError: No model satisfies the constraints.
+        UsageError: A need is no word that we know.
+    """
+    limits = (args.min_context, args.max_cost, args.needs)
+    if limits == (None, None, None) and not any(map(_looks_like_pattern, args.models)):
+        stale = before is not None and "select" in before.constraints
+        return args.models, {} if stale else None
+    # Most bindings name their models, and need no registry.
+    from llmring_lite.cli_registry import needs_of, open_registry, say_choices
+    from llmring_lite.registry_select import Rule, resolve
+
+    needs = needs_of(args.needs or "")
+    rule = Rule(tuple(args.models), args.min_context, args.max_cost, needs)
+    choices = resolve(rule, open_registry().catalogue)
+    say_choices(choices)
+    return [choice.ref for choice in choices], rule.to_constraints()
+
+
+def _looks_like_pattern(model: str) -> bool:
+    return bool(set(model) & set("*?["))
 
 
 def _writable_path(lockfile: Lockfile) -> Path:
@@ -242,6 +238,26 @@ def _number(text: str) -> float:
     """An int where the text is one: `weights = [80, 20]`, not 80.0."""
     number = float(text)
     return int(number) if number.is_integer() else number
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return number
+
+
+def _dollars(text: str) -> float:
+    try:
+        number = _number(text)
+    except (ValueError, OverflowError):
+        number = -1
+    if not 0 <= number < 1e9:
+        raise ArgumentTypeError(f"{text!r} is not an amount of dollars")
+    return number
 
 
 def _hedge_after(text: str) -> float | str:
@@ -293,7 +309,6 @@ def run_unbind(args: Namespace) -> int:
 
 COMMANDS: Final = {
     "lock init": (add_init_arguments, run_init),
-    "lock validate": (add_validate_arguments, run_validate),
     "bind": (add_bind_arguments, run_bind),
     "unbind": (add_unbind_arguments, run_unbind),
 }

@@ -1,15 +1,17 @@
-"""The text of a first lockfile, for the providers whose keys are set."""
+"""The text of a first lockfile: which models for which task, and why.
+
+Pure: keys, registry data and the models of a running Ollama are handed in.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from llmring_lite.lockfile import Lockfile
-from llmring_lite.lockfile_edit import create
-from llmring_lite.lockfile_parse import format_of
 from llmring_lite.provider import BUILTIN
+from llmring_lite.registry import Catalogue, RegistryModel, load_snapshot
+from llmring_lite.registry_select import is_offered, successor
 
 
 class _Task(NamedTuple):
@@ -21,13 +23,14 @@ class _Task(NamedTuple):
     models: tuple[str, ...]
 
 
-# Names and prices: the public registry (https://llmring.github.io/registry), state of
-# August 2026. One model a provider, so that a fallback always has another provider.
+# State of August 2026. A model that is no longer offered is replaced by its successor,
+# and the figures come from the registry. One model a provider, so that a fallback
+# always has another provider.
 _TASKS: Final = (
     _Task(
         "default",
         "everyday work",
-        "The middle of each range: capable, 0.75 to 2 USD per million input tokens.",
+        "The middle of each range: capable, at a moderate price.",
         (
             "anthropic:claude-sonnet-5",
             "openai:gpt-5.6-terra",
@@ -37,7 +40,7 @@ _TASKS: Final = (
     _Task(
         "fast",
         "short answers, classification, anything done often",
-        "The small ones, cheapest first: 0.20 to 1 USD per million input tokens.",
+        "The quickest of each range, cheapest first.",
         (
             "openai:gpt-5.6-luna",
             "google:gemini-3.1-flash-lite",
@@ -47,7 +50,7 @@ _TASKS: Final = (
     _Task(
         "summarizer",
         "long text in, short text out",
-        "Input makes most of the price here, so small models.",
+        "Input makes the price here, so small models, best writer first.",
         (
             "anthropic:claude-haiku-4-5-20251001",
             "openai:gpt-5.6-luna",
@@ -57,7 +60,7 @@ _TASKS: Final = (
     _Task(
         "deep",
         "hard questions, planning, difficult code",
-        "The strongest of each range: slower, 2 to 5 USD per million input tokens.",
+        "The strongest of each range: slower and dearer.",
         (
             "anthropic:claude-opus-5",
             "openai:gpt-5.6-sol",
@@ -67,7 +70,7 @@ _TASKS: Final = (
     _Task(
         "vision",
         "images, screenshots, scanned pages",
-        "All of these take images; cheapest first.",
+        "All of these take images.",
         (
             "google:gemini-3.7-flash",
             "openai:gpt-5.6-terra",
@@ -75,6 +78,9 @@ _TASKS: Final = (
         ),
     ),
 )
+
+# What a model on this machine may stand in for.
+_LOCAL_TASKS: Final = ("default", "fast", "summarizer")
 
 _HEAD: Final = """\
 # Which model serves which task. Keep this file in git: code names the alias, and a
@@ -103,48 +109,145 @@ _EXAMPLE: Final = """\
 """
 
 
+class LocalModels(NamedTuple):
+    """What a running Ollama offers.
+
+    Attributes:
+        best: For everyday work.
+        quickest: The smallest.
+    """
+
+    best: str
+    quickest: str
+
+
 def provider_names() -> list[str]:
     """The providers that `lockfile_text` knows models of."""
     return sorted({_provider(model) for task in _TASKS for model in task.models})
 
 
-def lockfile_text(usable: Collection[str]) -> str:
+def usable_providers(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The providers of the table above with a variable that holds a key."""
+    return [
+        name
+        for name in provider_names()
+        if any(environ.get(key, "").strip() for key in BUILTIN[name].api_key_env)
+    ]
+
+
+def lockfile_text(
+    usable: Collection[str],
+    catalogue_of: Callable[[str], Catalogue | None] = load_snapshot,
+    local: LocalModels | None = None,
+) -> str:
     """A lockfile (TOML) with an alias for each common task.
 
     Args:
         usable: Names of the providers whose keys are set. Those without a model in
-            the table above count for nothing; if none is left the file has no
-            bindings, only commented examples and the variables to set.
+            the table above count for nothing; if none is left, and no Ollama runs,
+            the file has no bindings, only commented examples and the variables to
+            set.
+        catalogue_of: provider -> what the registry says; its versions are pinned.
+        local: What a running Ollama offers.
     """
-    parts = [_HEAD]
+    usable = [name for name in provider_names() if name in usable]
+    catalogues = {
+        name: catalogue
+        for name in usable
+        if (catalogue := catalogue_of(name)) is not None
+    }
+    parts = [_HEAD + _pins(catalogues)]
     for task in _TASKS:
-        models = [model for model in task.models if _provider(model) in usable]
+        models = [
+            _current(model, catalogues.get(_provider(model)))
+            for model in task.models
+            if _provider(model) in usable
+        ]
+        if local is not None and len(models) < 2 and task.alias in _LOCAL_TASKS:
+            name = local.quickest if task.alias == "fast" else local.best
+            models.append(f"ollama:{name}")
         if models:
-            parts.append(_binding(task, models))
+            parts.append(_binding(task, models, catalogues))
+    if local is not None:
+        parts.append(_local_binding(local))
     if len(parts) == 1:
         parts.append(_no_keys())
     parts.append(_EXAMPLE)
     return "\n".join(parts)
 
 
-def _binding(task: _Task, models: list[str]) -> str:
+def _pins(catalogues: Mapping[str, Catalogue]) -> str:
+    versions = [
+        f"{name} = {catalogue.version}"
+        for name, catalogue in catalogues.items()
+        if catalogue.version is not None
+    ]
+    if not versions:
+        return ""
+    return (
+        "# The state of the registry these models were chosen by; `llmring-lite lock\n"
+        "# validate` tells what changed since.\n"
+        f"registry_versions = {{ {', '.join(versions)} }}\n"
+    )
+
+
+def _current(ref: str, catalogue: Catalogue | None) -> str:
+    """The model, or what took its place."""
+    if catalogue is None:
+        return ref
+    provider, _, name = ref.partition(":")
+    model = catalogue.find(name)
+    if model is not None and is_offered(model):
+        return ref
+    heir = successor(model or RegistryModel(provider, name), catalogue)
+    return ref if heir is None else heir.ref
+
+
+def _binding(
+    task: _Task, models: Sequence[str], catalogues: Mapping[str, Catalogue]
+) -> str:
     lines = [f"# {task.alias}: {task.purpose}.", f"# {task.reason}"]
+    lines += [f"# - {ref}: {_facts(ref, catalogues)}" for ref in models]
     if len(models) == 1:
-        missing = [m for m in task.models if m not in models]
+        missing = [m for m in task.models if _provider(m) != _provider(models[0])]
         lines.append(
             f"# A fallback from another provider would help, such as {missing[0]}."
         )
-    listed = "".join(f'    "{model}",\n' for model in models)
-    return "\n".join(
-        [
-            *lines,
-            "[[profiles.default.bindings]]",
-            f'alias = "{task.alias}"',
-            f"models = [\n{listed}]\n"
-            if len(models) > 1
-            else f'models = ["{models[0]}"]\n',
-        ]
+    return "\n".join([*lines, _table(task.alias, models)])
+
+
+def _table(alias: str, models: Sequence[str]) -> str:
+    if len(models) == 1:
+        listed = f'["{models[0]}"]'
+    else:
+        listed = "[\n" + "".join(f'    "{model}",\n' for model in models) + "]"
+    return f'[[profiles.default.bindings]]\nalias = "{alias}"\nmodels = {listed}\n'
+
+
+def _facts(ref: str, catalogues: Mapping[str, Catalogue]) -> str:
+    """Why not: what a model costs and takes."""
+    provider, _, name = ref.partition(":")
+    if provider == "ollama":
+        return "runs on this machine."
+    catalogue = catalogues.get(provider)
+    model = None if catalogue is None else catalogue.find(name)
+    if model is None:
+        return "the registry has no facts on it."
+    given = model.dollars_per_million_tokens_input
+    output = model.dollars_per_million_tokens_output
+    facts = []
+    if given is not None and output is not None:
+        facts.append(f"{given:g} USD in, {output:g} USD out per million tokens")
+    if model.max_input_tokens is not None:
+        facts.append(f"up to {model.max_input_tokens:,} tokens of input")
+    return f"{'; '.join(facts) or 'price unknown'}."
+
+
+def _local_binding(local: LocalModels) -> str:
+    comment = (
+        "# local: a model on this machine; nothing leaves it, and it costs nothing."
     )
+    return f"{comment}\n{_table('local', [f'ollama:{local.best}'])}"
 
 
 def _no_keys() -> str:
@@ -159,34 +262,3 @@ def _no_keys() -> str:
 
 def _provider(model: str) -> str:
     return model.partition(":")[0]
-
-
-def usable_providers(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The providers of the table above with a variable that holds a key."""
-    return [
-        name
-        for name in provider_names()
-        if any(environ.get(key, "").strip() for key in BUILTIN[name].api_key_env)
-    ]
-
-
-def write(
-    path: str | os.PathLike[str],
-    *,
-    force: bool = False,
-    environ: Mapping[str, str] = os.environ,
-) -> list[str]:
-    """Write a first lockfile for the keys in `environ`; return their providers.
-
-    A name that ends in `.json` gets JSON, which has no place for the comments.
-
-    Raises:
-        LockfileError: It exists and `force` is False, or it can't be written.
-    """
-    usable = usable_providers(environ)
-    text = lockfile_text(usable)
-    format = format_of(os.fspath(path))
-    if format == "json":
-        text = Lockfile.loads(text).dumps(format)
-    create(path, text, force=force)
-    return usable

@@ -105,12 +105,16 @@ class Choice(NamedTuple):
 
 
 def rule_of(constraints: Mapping[str, Any]) -> Rule | None:
-    """The rule of a binding's `constraints`; None if they hold none."""
-    select = constraints.get("select")
-    if not isinstance(select, str) or not select.strip():
+    """The rule of a binding's `constraints`; None if they hold none.
+
+    Without `select` nothing can be chosen anew, but what is bound must satisfy it.
+    """
+    if not any(constraints.get(name) is not None for name in Rule._fields):
         return None
+    select = constraints.get("select")
+    entries = select.split(",") if isinstance(select, str) else []
     return Rule(
-        tuple(part.strip() for part in select.split(",") if part.strip()),
+        tuple(entry.strip() for entry in entries if entry.strip()),
         constraints.get("min_context"),
         constraints.get("max_cost"),
         tuple(constraints.get("needs") or ()),
@@ -151,6 +155,19 @@ def resolve(rule: Rule, catalogue_of: CatalogueOf) -> list[Choice]:
         free = [model for model in fitting if model.ref not in taken] or fitting
         choices.append(Choice(entry, free[0].ref, free[0], tuple(free[1:])))
     return choices
+
+
+def pin(
+    models: Iterable[str], constraints: Mapping[str, Any], catalogue_of: CatalogueOf
+) -> tuple[list[str], dict[str, Any]]:
+    """Models with patterns among them -> the models to bind, and `constraints`.
+
+    Raises as `resolve`.
+    """
+    limits = rule_of({**constraints, "select": ",".join(models)})
+    assert limits is not None  # `select` is there
+    refs = [choice.ref for choice in resolve(limits, catalogue_of)]
+    return refs, {**constraints, **limits.to_constraints()}
 
 
 def _named(entry: str, rule: Rule, catalogue_of: CatalogueOf) -> Choice:

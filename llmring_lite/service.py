@@ -19,7 +19,7 @@ from llmring_lite.deadline import (
 from llmring_lite.dispatch import Dispatcher
 from llmring_lite.dispatch_call import Answer, Call, note_usage
 from llmring_lite.exceptions import ModelNotFoundError, ProviderResponseError
-from llmring_lite.facts import Facts
+from llmring_lite.facts import Facts, fetch
 from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path, find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
 from llmring_lite.parts import fetch_parts, has_files, load_parts
@@ -417,13 +417,24 @@ class LLMRing:
             options: `strategy`, `weights`, `hedge_after`, `conditions`,
                 `parameters`, `constraints`, `guardrails`. What is not given stays.
 
+        A pattern such as `anthropic:*` is resolved now, by the registry's data that
+        is here: the cheapest model that satisfies `constraints`, then the newest.
+
         Without a lockfile of your own, `./llmring.lock` is made.
 
         Raises:
             LockfileValidationError: The binding is impossible; nothing is written.
             LockfileError: The file can't be written.
+            RegistryError: No model matches a pattern and its constraints.
         """
         path = self._writable_path()
+        models = models.split(",") if isinstance(models, str) else list(models)
+        if any("*" in model for model in models if isinstance(model, str)):
+            from llmring_lite.registry_select import pin  # few bind, fewer by pattern
+
+            models, options["constraints"] = pin(
+                models, options.get("constraints") or {}, self.registry.catalogue
+            )
         lockfile_edit().bind(
             path, alias, models, profile=self._router.profile(profile), **options
         )
@@ -444,15 +455,16 @@ class LLMRing:
     ) -> Path:
         """Write a lockfile with defaults for the providers whose keys are set.
 
-        The ring uses it from then on.
+        The ring uses it from then on. The registry is asked for its newest data on
+        these providers, and an Ollama on this machine for its models.
 
         Raises:
             LockfileError: It exists, and `force` is False.
         """
-        from llmring_lite.lockfile_init import write
+        from llmring_lite.proposal import write
 
         target = Path(path) if path is not None else self._writable_path()
-        write(target, force=force)
+        write(target, self.registry, fetch, force=force)
         self._use(target)
         return target
 

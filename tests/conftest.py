@@ -23,6 +23,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names |= {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "NO_COLOR"}
     for name in names:
         monkeypatch.delenv(name, raising=False)
+    # Nobody listens there: the registry's data is that of the package.
+    monkeypatch.setenv("LLMRING_REGISTRY_URL", "http://127.0.0.1:1/registry")
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))

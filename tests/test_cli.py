@@ -116,7 +116,7 @@ def test_each_command_explains_itself(
     [
         ([], "usage: llmring-lite"),
         (["lock"], "lock validate"),
-        (["alises"], "did you mean aliases?"),
+        (["alises"], "did you mean aliases"),
         (["lock", "vaildate"], "lock validate"),
         (["xyzzy"], "--help"),
         (["--frobnicate"], "--frobnicate"),

@@ -119,7 +119,7 @@ def test_a_valid_file_is_said_to_be_valid(
     assert main(["lock", "validate"]) == 0
     out, err = capsys.readouterr()
     assert "valid, 1 alias in 2 profiles" in out
-    assert err == ""
+    assert "compared with openai version" in err
     assert main(["lock", "validate", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["valid"] is True
@@ -263,7 +263,6 @@ def test_bind_without_a_lockfile_makes_one_here(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["a", "anthropic:*"], "pattern"),
         (["a", "mock:x,,mock:y"], "empty item"),
         (["a", "nosuch:model"], "nosuch"),
         (["bad name", "mock:x"], "bad name"),

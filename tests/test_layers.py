@@ -31,7 +31,7 @@ LAYERS = (
     # pure mappers
     ("provider_*",),
     ("keys", "mock*", "packages*"),
-    ("routing", "files_wire"),
+    ("routing", "files_wire", "audit", "proposal"),
     # edge: the network
     ("transport*", "provider_mock"),
     ("attempt", "dispatch*", "parts", "files*"),
@@ -50,6 +50,7 @@ SIBLINGS = {
     "framing": {"provider"},
     "provider": {"exceptions"},
     "lockfile": {"provider"},
+    "lockfile_init": {"registry", "registry_select"},
     "cost": {"registry"},
     "parts": {"files"},
 }

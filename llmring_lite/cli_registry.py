@@ -1,0 +1,397 @@
+"""`list`, `info`, `registry refresh`, `cache`: what is known of models."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
+from typing import Any, Final
+
+from llmring_lite.cli_lockfile import open_lockfile, profile_of
+from llmring_lite.cli_options import (
+    UsageError,
+    add_json_option,
+    add_lockfile_options,
+)
+from llmring_lite.cli_output import (
+    PROGRAM,
+    complain,
+    note,
+    paint,
+    plural,
+    say,
+    say_json,
+    say_table,
+)
+from llmring_lite.exceptions import RegistryError
+from llmring_lite.facts import fetch
+from llmring_lite.registry import (
+    SNAPSHOT_PROVIDERS,
+    Catalogue,
+    RegistryModel,
+    load_snapshot,
+    snapshot_date,
+)
+from llmring_lite.registry_client import Refreshed, Registry, age_days, describe
+from llmring_lite.registry_select import (
+    NEEDS,
+    Choice,
+    check_needs,
+    deprecation,
+    has,
+)
+
+
+def open_registry() -> Registry:
+    """The registry that `LLMRING_REGISTRY_URL` names, else the public one."""
+    return Registry(fetch=fetch)
+
+
+def needs_of(text: str) -> tuple[str, ...]:
+    """`vision,tools` as words.
+
+    Raises:
+        UsageError: One of them is nothing a model can be asked for.
+    """
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    try:
+        check_needs(words)
+    except RegistryError as error:
+        raise UsageError(str(error)) from None
+    return words
+
+
+def age_text(catalogue: Catalogue) -> str:
+    """Such as `12 days old`."""
+    age = age_days(catalogue, time.time())
+    return "of unknown age" if age is None else f"{plural(int(max(0, age)), 'day')} old"
+
+
+def price_text(price: float | None) -> str:
+    """Dollars, with cents where there are whole ones."""
+    if price is None:
+        return "?"
+    text = f"{price:.9f}".rstrip("0")
+    whole, _, cents = text.partition(".")
+    return f"${whole}.{cents:<02}"
+
+
+def tokens_text(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
+
+
+def say_choices(choices: Iterable[Choice]) -> None:
+    """What each pattern stands for now, and what else would have done."""
+    for choice in choices:
+        if choice.select == choice.ref or choice.model is None:
+            continue
+        say(f"{choice.select} → {_priced(choice.model)}")
+        shown = choice.runners_up[:3]
+        for model in shown:
+            say(f"    else {_priced(model)}")
+        if len(choice.runners_up) > len(shown):
+            note(f"    and {len(choice.runners_up) - len(shown)} more")
+
+
+def _priced(model: RegistryModel) -> str:
+    return (
+        f"{model.ref} ({price_text(model.dollars_per_million_tokens_input)} in, "
+        f"{price_text(model.dollars_per_million_tokens_output)} out, "
+        f"{tokens_text(model.max_input_tokens)} tokens of input)"
+    )
+
+
+# list ----------------------------------------------------------------------------
+
+
+def add_list_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--provider", metavar="NAME", help="only this provider's")
+    parser.add_argument(
+        "--needs",
+        default="",
+        metavar="WORD,...",
+        help=f"only models that have all of these: {', '.join(sorted(NEEDS))}",
+    )
+    parser.add_argument(
+        "--active", action="store_true", help="leave out what is no longer offered"
+    )
+    parser.add_argument(
+        "--refresh", action="store_true", help="fetch the registry's data first"
+    )
+    add_json_option(parser)
+
+
+def run_list(args: Namespace) -> int:
+    needs = needs_of(args.needs)
+    registry = open_registry()
+    named = [args.provider] if args.provider else None
+    code = 0
+    if args.refresh:
+        code = report_failures(registry.refresh(named))
+    models: list[RegistryModel] = []
+    for provider in named or registry.providers():
+        catalogue = registry.catalogue(provider)
+        if catalogue is None:
+            raise RegistryError(
+                f"nothing is known of the models of {provider!r}; known are "
+                f"{', '.join(registry.providers())}"
+            )
+        models += [
+            model
+            for model in catalogue
+            if all(has(model, need) for need in needs)
+            and not (args.active and model.is_active is False)
+        ]
+        note(f"{describe(catalogue)}, {age_text(catalogue)}, from {catalogue.source}")
+    if args.json:
+        say_json([model.to_dict() for model in models])
+    elif not models:
+        note("no model has all of that")
+    else:
+        say_table(
+            ("MODEL", "INPUT", "OUTPUT", "LONGEST INPUT", "HAS", "STATUS"),
+            map(_row, models),
+        )
+        note("Prices are USD per million tokens; ? is unknown.")
+    return code
+
+
+_SHOWN: Final = ("vision", "tools", "json_schema", "reasoning", "caching")
+
+
+def _row(model: RegistryModel) -> tuple[str, ...]:
+    return (
+        model.ref,
+        price_text(model.dollars_per_million_tokens_input),
+        price_text(model.dollars_per_million_tokens_output),
+        tokens_text(model.max_input_tokens),
+        " ".join(need for need in _SHOWN if has(model, need)) or "-",
+        _status(model),
+    )
+
+
+def _status(model: RegistryModel) -> str:
+    if model.is_active is False:
+        return "inactive"
+    if model.deprecated_date is not None:
+        return f"deprecated {model.deprecated_date}"
+    return "waiting list" if model.requires_waitlist else "active"
+
+
+# info ----------------------------------------------------------------------------
+
+
+def add_info_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL_OR_ALIAS", help="provider:model, or an alias"
+    )
+    add_json_option(parser)
+    add_lockfile_options(parser)
+
+
+def run_info(args: Namespace) -> int:
+    from llmring_lite.routing import Router  # `list` needs none
+
+    lockfile = open_lockfile(args)
+    profile = profile_of(args, lockfile)
+    route = Router(lockfile).route(args.model, profile)
+    registry = open_registry()
+    facts: list[dict[str, Any]] = []
+    unknown = []
+    for candidate in route.candidates:
+        provider = candidate.endpoint.name
+        catalogue = registry.catalogue(provider)
+        model = None if catalogue is None else catalogue.find(candidate.model)
+        if catalogue is None or model is None:
+            unknown.append(candidate.ref)
+            continue
+        about = {
+            "model": candidate.ref,
+            **model.to_dict(),
+            "registry_version": catalogue.version,
+            "registry_updated_at": catalogue.updated_at,
+        }
+        facts.append(about)
+        if not args.json:
+            _say_info(candidate.ref, model, catalogue)
+    if args.json:
+        say_json(facts[0] if route.binding is None and facts else facts)
+    for ref in unknown:
+        complain(f"the registry doesn't know {ref}")
+    return 0 if facts else 1
+
+
+def _say_info(ref: str, model: RegistryModel, catalogue: Catalogue) -> None:
+    lines = [("model", paint(ref, "bold"))]
+    if model.ref != ref:
+        lines.append(("is", model.ref))
+    if model.model_aliases:
+        lines.append(("also called", ", ".join(model.model_aliases)))
+    lines += [
+        ("longest input", f"{tokens_text(model.max_input_tokens)} tokens"),
+        ("longest output", f"{tokens_text(model.max_output_tokens)} tokens"),
+    ]
+    for name, price in _prices(model):
+        lines.append((name, f"{price_text(price)} per million tokens"))
+    if model.long_context_threshold_tokens and model.supports_long_context_pricing:
+        lines.append(("long means above", f"{model.long_context_threshold_tokens:,}"))
+    has_them = [need for need in sorted(NEEDS) if has(model, need)]
+    lines.append(("has", ", ".join(has_them) or "-"))
+    if model.api_endpoint:
+        lines.append(("API", model.api_endpoint))
+    if model.release_date:
+        lines.append(("released", model.release_date))
+    lines.append(("status", _status(model)))
+    going = deprecation(model, catalogue)
+    if going:
+        lines.append(("", going))
+    lines.append(("registry", f"{describe(catalogue)}, {age_text(catalogue)}"))
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        say(f"{name:{width}}  {text}")
+
+
+def _prices(model: RegistryModel) -> list[tuple[str, float]]:
+    """The known prices, each under its name."""
+    cached = model.dollars_per_million_tokens_cache_read
+    if cached is None:
+        cached = model.dollars_per_million_tokens_cached_input
+    named = (
+        ("input", model.dollars_per_million_tokens_input),
+        ("output", model.dollars_per_million_tokens_output),
+        ("cached input", cached),
+        ("cache write, 5 minutes", model.dollars_per_million_tokens_cache_write_5m),
+        ("cache write, 1 hour", model.dollars_per_million_tokens_cache_write_1h),
+        ("long input", model.dollars_per_million_tokens_input_long_context),
+        ("long output", model.dollars_per_million_tokens_output_long_context),
+    )
+    return [(name, price) for name, price in named if price is not None]
+
+
+# registry refresh ----------------------------------------------------------------
+
+
+def add_refresh_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "providers",
+        metavar="PROVIDER",
+        nargs="*",
+        help="default: all that the registry lists",
+    )
+    add_json_option(parser)
+
+
+def run_refresh(args: Namespace) -> int:
+    registry = open_registry()
+    rows = registry.refresh(args.providers or None)
+    if args.json:
+        say_json([_refreshed(row) for row in rows])
+    else:
+        for row in rows:
+            if row.after is not None:
+                say(_refreshed_text(row.before, row.after))
+    if not rows:
+        raise RegistryError(f"{registry.url} has nothing on any provider")
+    return report_failures(rows)
+
+
+def _refreshed(row: Refreshed) -> dict[str, Any]:
+    return {
+        "provider": row.provider,
+        "version_before": row.before.version if row.before else None,
+        "version": row.after.version if row.after else None,
+        "updated_at": row.after.updated_at if row.after else None,
+        "models": len(row.after.models) if row.after else None,
+        "error": str(row.error) if row.error else None,
+    }
+
+
+def _refreshed_text(before: Catalogue | None, after: Catalogue) -> str:
+    text = f"{describe(after)}, {plural(len(after.models), 'model')}"
+    if before is None:
+        return f"{text}, new"
+    if before.version == after.version:
+        return f"{text}, as before"
+    return f"{text}, before: version {before.version}"
+
+
+def report_failures(rows: list[Refreshed]) -> int:
+    """Say what could not be refreshed, and what counts instead; the exit code."""
+    failed = [row for row in rows if row.error is not None]
+    for row in failed:
+        complain(f"{row.provider}: {row.error}")
+        if row.before is not None:
+            note(f"  kept: {describe(row.before)}, {age_text(row.before)}")
+    return 1 if failed else 0
+
+
+# cache ---------------------------------------------------------------------------
+
+
+def add_cache_info_arguments(parser: ArgumentParser) -> None:
+    add_json_option(parser)
+
+
+def run_cache_info(args: Namespace) -> int:
+    registry = open_registry()
+    entries = registry.cache.entries()
+    shipped = [c for p in SNAPSHOT_PROVIDERS if (c := load_snapshot(p)) is not None]
+    if args.json:
+        say_json(
+            {
+                "folder": registry.cache.folder,
+                "registry": registry.url,
+                "snapshot": {
+                    "date": snapshot_date(),
+                    "versions": {c.provider: c.version for c in shipped},
+                },
+                "entries": [
+                    {
+                        "path": entry.path,
+                        "registry": entry.url,
+                        "provider": entry.catalogue.provider,
+                        "version": entry.catalogue.version,
+                        "updated_at": entry.catalogue.updated_at,
+                        "fetched_at": entry.catalogue.fetched_at,
+                        "pinned": entry.pinned,
+                        "models": len(entry.catalogue.models),
+                    }
+                    for entry in entries
+                ],
+            }
+        )
+        return 0
+    say(f"folder    {registry.cache.folder}")
+    say(f"registry  {registry.url}")
+    versions = ", ".join(f"{c.provider} version {c.version}" for c in shipped)
+    say(f"snapshot  {snapshot_date()}: {versions}")
+    for entry in entries:
+        kind = "pinned" if entry.pinned else "current"
+        say(
+            f"{kind:8}  {describe(entry.catalogue)}, "
+            f"{plural(len(entry.catalogue.models), 'model')}, from {entry.url}"
+        )
+    if not entries:
+        note(f"nothing is cached; `{PROGRAM} registry refresh` fetches the newest data")
+    return 0
+
+
+def add_cache_clear_arguments(parser: ArgumentParser) -> None:
+    parser.set_defaults()
+
+
+def run_cache_clear(args: Namespace) -> int:
+    registry = open_registry()
+    count = registry.cache.clear()
+    say(f"removed {plural(count, 'file')}")
+    note(f"from {registry.cache.folder}")
+    return 0
+
+
+COMMANDS: Final = {
+    "list": (add_list_arguments, run_list),
+    "info": (add_info_arguments, run_info),
+    "registry refresh": (add_refresh_arguments, run_refresh),
+    "cache info": (add_cache_info_arguments, run_cache_info),
+    "cache clear": (add_cache_clear_arguments, run_cache_clear),
+}
