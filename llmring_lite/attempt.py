@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Protocol
 
-from llmring_lite import keys, structured
+from llmring_lite import keys
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import ProviderError, ProviderResponseError
 from llmring_lite.framing import iter_ndjson, iter_sse
@@ -89,11 +89,18 @@ def complete(
         response.model = candidate.ref
         if response.provider_data is not None:
             response.provider_data["provider"] = candidate.endpoint.name
-        if request.response_format is not None:
-            structured.apply(response, request.response_format)
+        check_structure(response, request)
         return response
     except ProviderError as error:
         raise named(error, candidate, key)  # noqa: B904 - the same error, filled in
+
+
+def check_structure(response: LLMResponse, request: LLMRequest) -> None:
+    """Fill in the value of a structured reply. Raises as `structured.apply`."""
+    if request.response_format is not None:
+        from llmring_lite import structured  # five modules that most calls never need
+
+        structured.apply(response, request.response_format)
 
 
 def is_filtered(response: LLMResponse) -> bool:

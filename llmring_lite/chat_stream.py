@@ -7,8 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any
 
-from llmring_lite import structured
-from llmring_lite.attempt import OpenStream, named
+from llmring_lite.attempt import OpenStream, check_structure, named
 from llmring_lite.exceptions import ProviderError
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 
@@ -139,13 +138,12 @@ class ChatStream:
             refusal=last.refusal,
             provider_data=last.provider_data,
         )
-        if self._request.response_format is not None:
-            try:
-                structured.apply(response, self._request.response_format)
-            except ProviderError as error:
-                if isinstance(error.response, LLMResponse):
-                    self._finish(error.response)  # it is billed all the same
-                raise named(error, candidate, None)  # noqa: B904
+        try:
+            check_structure(response, self._request)
+        except ProviderError as error:
+            if isinstance(error.response, LLMResponse):
+                self._finish(error.response)  # it is billed all the same
+            raise named(error, candidate, None)  # noqa: B904
         self._finish(response)
         if last.usage:
             last.usage = response.usage

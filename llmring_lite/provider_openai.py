@@ -53,7 +53,6 @@ from llmring_lite.provider_openai_models import has_fixed_sampling, reasons
 from llmring_lite.provider_openai_reply import parse_response
 from llmring_lite.provider_openai_stream import parse_stream
 from llmring_lite.schemas import LLMRequest
-from llmring_lite.structured import is_json, response_schema, strict_schema
 
 _SAME_NAME: Final = ("temperature", "top_p", "stop", "parallel_tool_calls")
 
@@ -241,6 +240,9 @@ def _add_response_format(
     body: JSON, response_format: Mapping[str, Any], endpoint: Endpoint
 ) -> None:
     """https://platform.openai.com/docs/guides/structured-outputs"""
+    # Five modules that most programs never need.
+    from llmring_lite.structured import is_json, response_schema, strict_schema
+
     wanted = response_schema(response_format)
     if wanted is None and not is_json(response_format):
         body["response_format"] = dict(response_format)
