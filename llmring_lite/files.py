@@ -192,6 +192,7 @@ class _Call:
         self._api = api_of(self._endpoint)
         self._files: dict[str, _File] = {}
         self._used: dict[Key, Copy] = {}
+        self._has_paths = False  # parts of files that go inline
 
     def placed(self, request: LLMRequest) -> LLMRequest:
         """The request with local ids replaced by what the provider can read."""
@@ -201,8 +202,10 @@ class _Call:
         ]
         if self._api is not None and self._api.inline_limit is not None:
             self._upload_large(messages, self._api.inline_limit)
-        # Now that ids are gone, what is left to read is local files.
-        return content.load(replace(request, messages=messages))
+        if not self._files and not self._used:
+            return request
+        request = replace(request, messages=messages)
+        return content.load(request) if self._has_paths else request
 
     def forget_gone(self) -> bool:
         """Forget copies that the provider doesn't have any more; were there any?"""
@@ -247,6 +250,7 @@ class _Call:
                 parameter=f"{where} (file)",
                 provider=self._endpoint.name,
             )
+        self._has_paths = True
         others = {key: value for key, value in part.items() if key != "file"}
         return {**others, "path": file.path, "filename": name}
 

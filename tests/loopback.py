@@ -17,6 +17,7 @@ class Received(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -109,7 +110,8 @@ def _read_request(file: Any) -> Received | None:
     while (line := file.readline()) not in (b"\r\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    return Received(path, headers, file.read(int(headers.get("content-length", 0))))
+    body = file.read(int(headers.get("content-length", 0)))
+    return Received(path, headers, body, words[0].decode())
 
 
 def reply(
