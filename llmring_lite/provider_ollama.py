@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Mapping
-from hashlib import sha256
 from typing import Any, Final
 
-from llmring_lite.exceptions import InvalidRequestError, ProviderResponseError
+from llmring_lite.exceptions import ProviderResponseError
 from llmring_lite.provider import (
     JSON,
     Endpoint,
@@ -23,11 +22,20 @@ from llmring_lite.provider import (
     WireFormat,
     extra_body,
     make_usage,
+    nearest_effort,
     requested_effort,
     without_unsupported,
 )
 from llmring_lite.provider_errors import parse_error
 from llmring_lite.provider_ollama_messages import message_items
+from llmring_lite.provider_parts import unsupported
+from llmring_lite.provider_tools import (
+    arguments_text,
+    make_call,
+    make_call_id,
+    read_function,
+    read_tool_choice,
+)
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 from llmring_lite.structured import is_json, response_schema
 
@@ -61,14 +69,8 @@ _TOP_LEVEL: Final = frozenset(
     }
 )
 
-# gpt-oss takes a level and ignores true and false, other models take true and false:
 # https://docs.ollama.com/capabilities/thinking
-_LEVELS: Final[Mapping[str, str | bool]] = {
-    "none": False,
-    "minimal": "low",
-    "xhigh": "high",
-    "max": "high",
-}
+_LEVELS: Final = ("low", "medium", "high")
 
 
 # Request --------------------------------------------------------------------------
@@ -89,8 +91,8 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         "messages": message_items(request, endpoint),
         "stream": request.stream,  # Left out, it means true.
     }
-    if request.tools and request.tool_choice != "none":
-        body["tools"] = [_tool(tool, i) for i, tool in enumerate(request.tools)]
+    if _offers_tools(request):
+        body["tools"] = _tools(request)
     schema = response_schema(request.response_format)
     if schema is not None:
         body["format"] = schema.schema
@@ -118,13 +120,29 @@ def _url(endpoint: Endpoint) -> str:
     return f"{base}/api/chat"
 
 
+def _offers_tools(request: LLMRequest) -> bool:
+    choice = read_tool_choice(request)
+    return bool(request.tools) and (choice is None or choice.mode != "none")
+
+
 def _unsupported_fields(request: LLMRequest) -> dict[str, str]:
-    unsupported = {}
-    if request.tool_choice not in (None, "auto", "none"):
-        unsupported["tool_choice"] = "Ollama can't force a tool call"
+    reasons = {}
+    choice = read_tool_choice(request)
+    if choice is not None and choice.mode not in ("auto", "none"):
+        reasons["tool_choice"] = "Ollama can't force a tool call"
+    if "gpt-oss" in request.model.lower() and requested_effort(request) == "none":
+        for name in ("reasoning_effort", "reasoning_tokens"):
+            reasons[name] = f"{request.model} always reasons"
+    if not _offers_tools(request):
+        return reasons
     if request.parallel_tool_calls is False:
-        unsupported["parallel_tool_calls"] = "Ollama can't limit the calls of a turn"
-    return unsupported
+        reasons["parallel_tool_calls"] = "Ollama can't limit the calls of a turn"
+    if is_json(request.response_format):
+        # https://github.com/ollama/ollama/issues/8155
+        reasons["response_format"] = (
+            "in Ollama a format keeps the model from calling tools"
+        )
+    return reasons
 
 
 def _options(request: LLMRequest) -> JSON:
@@ -143,22 +161,29 @@ def _options(request: LLMRequest) -> JSON:
 
 def _think(request: LLMRequest) -> str | bool | None:
     effort = requested_effort(request)
-    if effort is None:
-        return None
-    if "gpt-oss" in request.model.lower():
-        return _LEVELS.get(effort, effort)
-    return effort != "none"
+    if effort is None or effort == "none":
+        return None if effort is None else False
+    # gpt-oss ignores true and false, which are all that other models take.
+    return (
+        nearest_effort(effort, _LEVELS) if "gpt-oss" in request.model.lower() else True
+    )
 
 
-def _tool(tool: Mapping[str, Any], index: int) -> JSON:
-    function = tool.get("function")
-    if not isinstance(function, Mapping) or "name" not in function:
-        raise InvalidRequestError(
-            f"tools[{index}] is not a function tool with a name; Ollama has no others"
-        )
-    if function.get("parameters") is None:
-        function = {**function, "parameters": {"type": "object", "properties": {}}}
-    return {"type": "function", "function": dict(function)}
+def _tools(request: LLMRequest) -> list[JSON]:
+    tools = []
+    for index, tool in enumerate(request.tools or ()):
+        where = f"tools[{index}]"
+        function = read_function(tool, where)
+        if function is None:
+            raise unsupported(where, "Ollama has no tools of its own, only functions")
+        if function.get("strict") and not request.extra_params.get("drop_unsupported"):
+            raise unsupported(
+                f"{where}.function.strict", "Ollama can't enforce schemas"
+            )
+        sent = {k: v for k, v in function.items() if v is not None and k != "strict"}
+        sent.setdefault("parameters", {"type": "object", "properties": {}})
+        tools.append({"type": "function", "function": sent})
+    return tools
 
 
 # Reply ----------------------------------------------------------------------------
@@ -244,29 +269,12 @@ def _calls(message: JSON, data: JSON, request: LLMRequest, start: int) -> list[J
     calls = []
     for index, call in enumerate(message.get("tool_calls") or (), start):
         function = call["function"]
-        arguments = function.get("arguments")
-        if not isinstance(arguments, str):
-            arguments = json.dumps(
-                arguments or {}, separators=(",", ":"), ensure_ascii=False
-            )
-        calls.append(
-            {
-                "id": call.get("id") or _made_id(data, request, index, function),
-                "type": "function",
-                "function": {"name": function["name"], "arguments": arguments or "{}"},
-            }
+        call_id = call.get("id") or make_call_id(
+            request, data.get("created_at"), index, function
         )
+        arguments = arguments_text(function.get("arguments"))
+        calls.append(make_call(call_id, function["name"], arguments))
     return calls
-
-
-def _made_id(data: JSON, request: LLMRequest, index: int, function: JSON) -> str:
-    """An id for a call without one, that no other call of the conversation has.
-
-    The number of messages tells the turns apart, the index the calls of a turn.
-    """
-    facts = [data.get("created_at"), len(request.messages), index, function]
-    digest = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return f"call_{digest[:24]}"
 
 
 def _usage(data: JSON) -> dict[str, Any]:

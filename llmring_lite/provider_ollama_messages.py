@@ -4,19 +4,29 @@ https://docs.ollama.com/api/chat
 https://docs.ollama.com/capabilities/tool-calling
 
 A message is one text and a list of images, so text parts are joined as paragraphs.
-Cache hints need nothing: the server reuses the longest known prefix by itself.
 """
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
-from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
 from llmring_lite.provider import JSON, Endpoint, own_data
+from llmring_lite.provider_parts import (
+    Converters,
+    convert_parts,
+    image_url,
+    is_data_url,
+    refuse_names,
+    split_data_url,
+    unsupported,
+)
+from llmring_lite.provider_tools import (
+    answered_call,
+    arguments_object,
+    read_call,
+    with_failure_told,
+)
 from llmring_lite.schemas import LLMRequest, Message
 
 _ROLES: Final[Mapping[str, str]] = {"developer": "system"}
@@ -29,45 +39,37 @@ def message_items(request: LLMRequest, endpoint: Endpoint) -> list[JSON]:
         UnsupportedParameterError: A message holds something the API can't take.
         InvalidRequestError: A message, part or tool call makes no sense.
     """
-    droppable = request.extra_params.get("drop_unsupported")
+    refuse_names(request, "Ollama")
     names: dict[str, str] = {}  # call id -> function
     messages = []
     for index, message in enumerate(request.messages):
         where = f"messages[{index}]"
-        if message.name is not None and message.role != "tool" and not droppable:
-            raise _unsupported(f"{where}.name", "Ollama has no participant names")
-        text, images = _content(message.content, f"{where}.content")
-        item: JSON = {"role": _ROLES.get(message.role, message.role), "content": text}
-        if images:
-            item["images"] = images
+        item: JSON = {"role": _ROLES.get(message.role, message.role)}
         if message.role == "tool":
-            item |= _result_of(message, names, where)
+            item["tool_call_id"] = answered_call(message, where)
+            name = message.name or names.get(item["tool_call_id"])
+            if name:
+                item["tool_name"] = name
+            message = with_failure_told(message)
+        item |= _content(message.content, where)
         if message.role == "assistant":
             item |= _thought(message, endpoint)
-            if message.tool_calls:
-                item["tool_calls"] = [
-                    _call_item(call, f"{where}.tool_calls[{i}]")
-                    for i, call in enumerate(message.tool_calls)
-                ]
-                names |= {
-                    call["id"]: call["function"]["name"]
-                    for call in message.tool_calls
-                    if call.get("id")
-                }
+        if message.tool_calls:
+            item["tool_calls"] = []
+            for number, given in enumerate(message.tool_calls):
+                place = f"{where}.tool_calls[{number}]"
+                call = read_call(given, place)
+                names[call.id] = call.name
+                arguments = arguments_object(call.arguments, place)
+                item["tool_calls"].append(
+                    {
+                        "id": call.id,
+                        "type": "function",
+                        "function": {"name": call.name, "arguments": arguments},
+                    }
+                )
         messages.append(item)
     return messages
-
-
-def _result_of(message: Message, names: Mapping[str, str], where: str) -> JSON:
-    """Which call a result belongs to, in the words of old and new servers."""
-    id_ = message.tool_call_id
-    name = message.name or names.get(id_ or "")
-    if not name and not id_:
-        raise InvalidRequestError(
-            f"{where} is the result of a tool but has neither tool_call_id nor name"
-        )
-    result = {"tool_name": name, "tool_call_id": id_}
-    return {key: value for key, value in result.items() if value}
 
 
 def _thought(message: Message, endpoint: Endpoint) -> JSON:
@@ -75,101 +77,41 @@ def _thought(message: Message, endpoint: Endpoint) -> JSON:
     return {"thinking": thinking} if isinstance(thinking, str) else {}
 
 
-def _call_item(call: Mapping[str, Any], where: str) -> JSON:
-    try:
-        function = call["function"]
-        name, text = function["name"], function.get("arguments") or "{}"
-    except (KeyError, TypeError) as missing:
-        raise InvalidRequestError(f"{where} lacks {missing}") from missing
-    try:
-        arguments = json.loads(text)
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise InvalidRequestError(
-            f"{where}.function.arguments is not the text of a JSON object, which "
-            "Ollama needs"
-        )
-    item: JSON = {
-        "type": "function",
-        "function": {"name": name, "arguments": arguments},
-    }
-    return {"id": call["id"], **item} if call.get("id") else item
-
-
-def _content(content: Any, where: str) -> tuple[str, list[str]]:
+def _content(content: Any, where: str) -> JSON:
     """A message's text, and its images in base64."""
-    if content is None or isinstance(content, str):
-        return content or "", []
-    texts: list[str] = []
-    images: list[str] = []
-    for index, part in enumerate(content):
-        place = f"{where}[{index}]"
-        try:
-            kind, value = _part(part, place)
-        except (KeyError, TypeError) as missing:
-            raise InvalidRequestError(f"{place} lacks {missing}") from missing
-        (texts if kind == "text" else images).append(value)
-    return "\n\n".join(texts), images
+    if not isinstance(content, list):
+        return {"content": content or ""}
+    parts = list(convert_parts(content, where, _PARTS))
+    item: JSON = {
+        "content": "\n\n".join(text for kind, text in parts if kind == "text")
+    }
+    images = [data for kind, data in parts if kind == "image"]
+    return {**item, "images": images} if images else item
 
 
-def _part(part: Mapping[str, Any], where: str) -> tuple[str, str]:
-    """`("text", text)` or `("image", base64)`."""
-    kind = part.get("type")
-    where = f"{where} ({kind})"
-    if kind == "text":
-        return "text", part["text"]
-    if kind == "image_url":
-        image = part["image_url"]
-        return "image", _base64(
-            image if isinstance(image, str) else image["url"], where
-        )
-    if kind == "file":
-        return _file(part["file"], where)
-    if kind == "input_audio":
-        raise _unsupported(where, "Ollama takes no audio")
-    raise InvalidRequestError(
-        f"{where} is of an unknown type; known are text, image_url, file, input_audio"
-    )
+def _text(part: JSON, place: str) -> tuple[str, str]:
+    return "text", part["text"]
 
 
-def _file(file: Mapping[str, Any], where: str) -> tuple[str, str]:
-    if file.get("file_id"):
-        raise _unsupported(where, "Ollama keeps no files")
-    mime, data = _data_url(file["file_data"], where)
-    if mime.startswith("image/"):
-        return "image", b64encode(data).decode()
-    if not mime.startswith("text/") and mime != "application/json":
-        raise _unsupported(where, f"Ollama takes texts and images, no {mime}")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"{where} is not UTF-8 text: {error}") from error
-    name = file.get("filename")
-    return "text", f"{name}:\n{text}" if name else text
+def _image(part: JSON, place: str) -> tuple[str, str]:
+    url = image_url(part)
+    if not is_data_url(url):
+        raise unsupported(place, "Ollama takes no address of an image, only its bytes")
+    return "image", split_data_url(url, place)[1]
 
 
-def _base64(url: str, where: str) -> str:
-    return b64encode(_data_url(url, where)[1]).decode()
+def _file(part: JSON, place: str) -> tuple[str, str]:
+    raise unsupported(place, "Ollama takes texts and images only")
 
 
-def _data_url(url: str, where: str) -> tuple[str, bytes]:
-    """Media type and bytes of a data: URL (RFC 2397)."""
-    head, comma, payload = url.partition(",")
-    if not head.startswith("data:") or not comma:
-        raise _unsupported(
-            where, "Ollama needs the content, as a data: URL, no address"
-        )
-    mime, *parameters = head[5:].split(";")
-    try:
-        raw = unquote_to_bytes(payload)
-        data = b64decode(raw, validate=True) if "base64" in parameters else raw
-    except ValueError as error:
-        raise InvalidRequestError(f"{where} is not valid base64: {error}") from error
-    return mime.lower() or "text/plain", data
+def _audio(part: JSON, place: str) -> tuple[str, str]:
+    raise unsupported(place, "Ollama takes no audio")
 
 
-def _unsupported(parameter: str, reason: str) -> UnsupportedParameterError:
-    return UnsupportedParameterError(
-        f"{parameter} can't be used: {reason}", parameter=parameter
-    )
+_PARTS: Final[Converters[tuple[str, str]]] = {
+    "text": _text,
+    "image_url": _image,
+    "file": _file,
+    "input_audio": _audio,
+}
+"""Part type -> `("text", text)` or `("image", base64)`."""

@@ -76,6 +76,7 @@ TOOL = {
     },
 }
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+STRICT_TOOL = {"type": "function", "function": {**TOOL["function"], "strict": True}}
 JSON_SCHEMA = {
     "type": "json_schema",
     "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
@@ -126,7 +127,6 @@ def test_parameters(fields: dict[str, Any], sent: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("effort", "think"),
     [
-        ("none", False),
         ("minimal", "low"),
         ("low", "low"),
         ("medium", "medium"),
@@ -149,7 +149,10 @@ def test_gpt_oss_gets_a_level(effort: str, think: Any) -> None:
             },
             "tool_choice",
         ),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"tools": [TOOL], "parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"tools": [TOOL], "response_format": JSON_SCHEMA}, "response_format"),
+        ({"tools": [STRICT_TOOL]}, "tools[0].function.strict"),
+        ({"model": "gpt-oss", "reasoning_effort": "none"}, "reasoning_effort"),
         ({"messages": [Message("user", "hi", name="ann")]}, "messages[0].name"),
     ],
 )
@@ -173,12 +176,14 @@ def test_a_tool_without_parameters_has_none() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "tool", [{"type": "web_search"}, {"type": "function", "function": {}}]
-)
-def test_a_tool_that_is_no_function_is_an_error(tool: dict[str, Any]) -> None:
+def test_a_function_without_a_name_is_an_error() -> None:
     with pytest.raises(InvalidRequestError, match=r"tools\[1\]"):
-        ask(tools=[TOOL, tool])
+        ask(tools=[TOOL, {"type": "function", "function": {}}])
+
+
+def test_another_providers_own_tool_is_an_error() -> None:
+    with pytest.raises(UnsupportedParameterError, match=r"tools\[0\]"):
+        ask(tools=[{"type": "web_search"}])
 
 
 # Messages -------------------------------------------------------------------------
@@ -208,7 +213,7 @@ def test_calls_and_results_find_each_other() -> None:
         ),
         Message("tool", "rain", tool_call_id="c1"),
         Message("tool", "sun", tool_call_id="c2", name="v"),
-        Message("tool", "wind", name="w"),
+        Message("tool", "wind", tool_call_id="c0"),
     )["messages"][1:] == [
         {
             "role": "assistant",
@@ -228,7 +233,7 @@ def test_calls_and_results_find_each_other() -> None:
         },
         {"role": "tool", "content": "rain", "tool_name": "w", "tool_call_id": "c1"},
         {"role": "tool", "content": "sun", "tool_name": "v", "tool_call_id": "c2"},
-        {"role": "tool", "content": "wind", "tool_name": "w"},
+        {"role": "tool", "content": "wind", "tool_call_id": "c0"},
     ]
 
 
@@ -244,29 +249,6 @@ def test_calls_and_results_find_each_other() -> None:
             ],
             "see",
             [b"one", b"two"],
-        ),
-        (
-            [
-                {
-                    "type": "file",
-                    "file": {
-                        "filename": "a.txt",
-                        "file_data": data_url("grüße".encode(), "text/plain"),
-                    },
-                }
-            ],
-            "a.txt:\ngrüße",
-            [],
-        ),
-        (
-            [{"type": "file", "file": {"file_data": "data:text/csv,a%2Cb"}}],
-            "a,b",
-            [],
-        ),
-        (
-            [{"type": "file", "file": {"file_data": data_url(b"png")}}],
-            "",
-            [b"png"],
         ),
     ],
 )
@@ -307,7 +289,7 @@ def test_remote_images_are_to_be_fetched_before() -> None:
                 ],
             ),
             UnsupportedParameterError,
-            r"messages\[0\].content\[0\] \(file\).*application/pdf",
+            r"messages\[0\].content\[0\] \(file\)",
         ),
         (
             Message("user", [{"type": "file", "file": {"file_id": "file-1"}}]),
@@ -317,7 +299,7 @@ def test_remote_images_are_to_be_fetched_before() -> None:
         (
             Message("user", [{"type": "video"}]),
             InvalidRequestError,
-            r"messages\[0\].content\[0\] \(video\)",
+            r"messages\[0\].content\[0\].*'video'",
         ),
         (
             Message("user", [{"type": "image_url"}]),
@@ -330,25 +312,12 @@ def test_remote_images_are_to_be_fetched_before() -> None:
                 [
                     {
                         "type": "image_url",
-                        "image_url": {"url": "data:image/png;base64,?"},
+                        "image_url": {"url": "data:image/png,?"},
                     }
                 ],
             ),
             InvalidRequestError,
             r"messages\[0\].content\[0\].*base64",
-        ),
-        (
-            Message(
-                "user",
-                [
-                    {
-                        "type": "file",
-                        "file": {"file_data": data_url(b"\xff", "text/plain")},
-                    }
-                ],
-            ),
-            InvalidRequestError,
-            r"messages\[0\].content\[0\].*UTF-8",
         ),
         (Message("tool", "42"), InvalidRequestError, r"messages\[0\].*tool_call_id"),
         (
