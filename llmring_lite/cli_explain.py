@@ -32,7 +32,8 @@ def add_explain_arguments(parser: ArgumentParser) -> None:
 def run_explain(args: Namespace) -> int:
     lockfile = open_lockfile(args)
     profile, profile_source = profile_and_source(args, lockfile)
-    route = Router(lockfile).route(args.alias, profile)
+    router = Router(lockfile)
+    route = router.route(args.alias, profile)
     candidates = _explain_candidates(route)
     facts = {
         "name": args.alias,
@@ -40,6 +41,7 @@ def run_explain(args: Namespace) -> int:
         "lockfile_source": lockfile_source(args, lockfile),
         "profile": profile,
         "profile_source": profile_source,
+        "package": _package_facts(router, route),
         "binding": route.binding.to_dict() if route.binding is not None else None,
         "candidates": candidates,
     }
@@ -51,6 +53,38 @@ def run_explain(args: Namespace) -> int:
         return 0
     complain(f"no candidate of {args.alias!r} can be used")
     return 1
+
+
+def _package_facts(router: Router, route: Route) -> dict[str, Any] | None:
+    """Which extended package an alias belongs to, and who binds it."""
+    if route.source is not None:
+        package = route.source.package
+    else:
+        name = router.packages.spelled(route.name.partition(":")[0])
+        if route.binding is None or ":" not in route.name or name is None:
+            return None
+        package = router.packages.get(name)
+    return {
+        "name": package.name,
+        "lockfile": package.path,
+        "overridden": route.source is None,
+        "profile": route.source.profile if route.source else None,
+        "from_default_profile": bool(route.source and route.source.from_default),
+    }
+
+
+def _package_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    package = facts["package"]
+    if package is None:
+        return []
+    text = f"{package['name']} ({package['lockfile'] or 'not found'})"
+    if package["overridden"]:
+        return [("overrides", text)]
+    lines = [("package", text)]
+    if package["from_default_profile"]:
+        default = f"{package['profile']}, its default: it binds no such alias in "
+        lines.append(("", f"profile {default}{facts['profile']}"))
+    return lines
 
 
 def _explain_candidates(route: Route) -> list[dict[str, Any]]:
@@ -154,6 +188,7 @@ def _say_explanation(facts: dict[str, Any], route: Route) -> None:
         ("lockfile", f"{facts['lockfile']} ({facts['lockfile_source']})"),
         ("profile", f"{facts['profile']} ({facts['profile_source']})"),
     ]
+    lines += _package_lines(facts)
     if route.binding is not None:
         resolved = tuple(candidate.ref for candidate in route.candidates)
         lines += binding_details(route.binding, resolved)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from typing import Any, Final
 
 from llmring_lite.cli_lockfile import open_lockfile, profile_of
 from llmring_lite.cli_options import add_json_option, add_lockfile_options
 from llmring_lite.cli_output import PROGRAM, note, paint, plural, say, say_json
-from llmring_lite.lockfile import AliasBinding
+from llmring_lite.lockfile import AliasBinding, Lockfile
 
 
 def add_aliases_arguments(parser: ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def run_aliases(args: Namespace) -> int:
         )
     profile = profile_of(args, lockfile)
     bindings = lockfile.get_profile(profile).bindings
-    resolved = {alias: lockfile.flatten(alias, profile) for alias in bindings}
+    resolved = resolved_models(lockfile, bindings, profile)
     if args.json:
         say_json(
             [
@@ -46,6 +47,18 @@ def run_aliases(args: Namespace) -> int:
         if args.verbose:
             _say_details(binding, resolved[alias])
     return 0
+
+
+def resolved_models(
+    lockfile: Lockfile, aliases: Iterable[str], profile: str
+) -> dict[str, tuple[str, ...]]:
+    """Alias -> its models, with those that extended packages name for it."""
+    if not lockfile.extends:
+        return {alias: lockfile.flatten(alias, profile) for alias in aliases}
+    from llmring_lite.routing import Router  # few lockfiles extend any
+
+    router = Router(lockfile)
+    return {alias: router.listed(alias, profile) for alias in aliases}
 
 
 def alias_line(binding: AliasBinding, models: tuple[str, ...]) -> str:

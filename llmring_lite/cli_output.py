@@ -17,6 +17,9 @@ PROGRAM: Final = "llmring-lite"
 
 _ASCII: Final[Mapping[str, str]] = {
     "→": "->",
+    "✓": "ok",
+    "✗": "x",
+    "⚠": "!",
     "…": "...",
     "–": "-",
     "—": "-",

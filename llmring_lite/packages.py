@@ -189,6 +189,10 @@ class Packages:
         if error is not None:
             raise _again(error)
         assert package.lockfile is not None
+        if not alias:
+            raise AliasNotFoundError(
+                f"{reference!r} names no alias: write {name}:ALIAS", alias=reference
+            )
         home = package.aliases(profile).get(alias)
         if home is None:
             raise self._not_found(package, alias, reference, profile)

@@ -84,8 +84,11 @@ class Finder:
         elif self._is_module(name):
             reason = "it is a single module, which has no folder for a lockfile"
         else:
-            reason = "it is not installed for this Python"
-        raise LockfileNotFoundError(f"no lockfile of package {name!r}: {reason}")
+            reason = f"it is not installed for {sys.executable or 'this Python'}"
+        raise LockfileNotFoundError(
+            f"no lockfile of package {name!r}: {reason}; install one that ships it, or "
+            "remove the package from [extends]"
+        )
 
     # By import name --------------------------------------------------------------
 

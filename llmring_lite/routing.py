@@ -222,7 +222,7 @@ class Router:
                 self.route(name, profile)
                 reason = "a model, not an alias"
             except (LLMRingError, ValueError) as error:
-                reason = str(error)
+                reason = str(error).replace("\n", "\n    ")
             missing.append(f"  - {name}: {reason}")
         if missing:
             who = f" for {context}" if context else ""
