@@ -99,7 +99,8 @@ class _TimedReader(io.RawIOBase):
         left = self._exchange.deadline.remaining()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
-        self._sock.settimeout(None if left == float("inf") else left)
+        if left != float("inf"):  # else the socket has the timeout of a raw call
+            self._sock.settimeout(left)
         count = self._raw.readinto(buffer) or 0
         if count:
             self._exchange.received = True

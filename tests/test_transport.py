@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import responses
 from loopback import (
     LAST_CHUNK,
@@ -633,6 +634,13 @@ def test_raw_calls_carry_the_key_to_the_endpoint_only(
         provider.client.get(f"{other.url}/models")
         assert SECRET in server.requests[0].headers["x-api-key"]
         assert "x-api-key" not in other.requests[0].headers
+
+
+def test_raw_calls_have_the_timeout_that_they_give(opened: Opened, unread: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(requests.Timeout):
+        opened(unread, key_optional=True).session.get(f"{unread}/models", timeout=0.3)
+    assert time.monotonic() - began < 5
 
 
 def test_raw_calls_leave_the_key_behind_when_redirected(
