@@ -95,7 +95,8 @@ class RegistryModel:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("facts can't be changed")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("facts can't be changed")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RegistryModel):
@@ -212,7 +213,7 @@ class Catalogue:
             self._aliases.get(name),
             undated,
             self._aliases.get(undated or ""),
-            self._dated.get(plain),
+            self._dated.get(undated or plain),
             plain,
         ):
             if key is not None and key in self.models:
