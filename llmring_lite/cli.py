@@ -50,7 +50,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "lock init": ("cli_lock", "write a lockfile for the keys that are set"),
     "lock validate": ("cli_audit", "check a lockfile and report every problem"),
     "lock check": ("cli_check", "check the lockfiles of extended packages"),
-    "lock check": ("cli_check", "check the lockfiles of extended packages"),
     "lock bump-registry": ("cli_audit", "pin the registry's newest versions"),
     "lock upgrade": ("cli_audit", "let aliases bound by a pattern choose anew"),
     "list": ("cli_registry", "list the models that the registry knows"),
