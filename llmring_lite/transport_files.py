@@ -23,16 +23,15 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     ProviderTimeoutError,
 )
+from llmring_lite.files_facts import FileFacts, multipart
 from llmring_lite.files_wire import (
     Answer,
-    FileFacts,
     FileRequest,
     FilesAPI,
     RemoteFile,
     Upload,
     delete,
     look_up,
-    multipart,
 )
 from llmring_lite.keys import Secret, lookup
 from llmring_lite.provider_errors import parse_error

@@ -39,7 +39,8 @@ from llmring_lite import (
     ProviderTimeoutError,
     UnsupportedParameterError,
 )
-from llmring_lite.files_wire import api_of, remote_name
+from llmring_lite.files_facts import remote_name
+from llmring_lite.files_wire import api_of
 from llmring_lite.provider import BUILTIN, Endpoint
 
 SECRET = "sk-do-not-show-me-0123456789"

@@ -31,7 +31,7 @@ LAYERS = (
     # pure mappers
     ("provider_*",),
     ("keys", "mock*", "packages*"),
-    ("routing", "files_wire", "audit", "proposal"),
+    ("routing", "files_wire", "files_facts", "audit", "proposal"),
     # edge: the network
     ("transport*", "provider_mock"),
     ("attempt", "dispatch*", "parts", "files*"),

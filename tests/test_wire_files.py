@@ -11,14 +11,13 @@ import pytest
 from wire import WIRE, Record, needs_recordings
 
 from llmring_lite.exceptions import ProviderResponseError
+from llmring_lite.files_facts import FileFacts, multipart
 from llmring_lite.files_wire import (
     Answer,
-    FileFacts,
     FileRequest,
     RemoteFile,
     api_of,
     look_up,
-    multipart,
     read_anthropic,
     read_gemini,
     read_openai,
