@@ -18,7 +18,7 @@ from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import ProviderError, ProviderResponseError
 from llmring_lite.framing import iter_ndjson, iter_sse
 from llmring_lite.provider import Endpoint, HTTPRequest, StreamEvent, WireFormat
-from llmring_lite.provider_errors import parse_error
+from llmring_lite.provider_errors import find_request_id, parse_error
 from llmring_lite.routing import Candidate
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 
@@ -87,6 +87,7 @@ def complete(
         response = _parse(wire, reply.body, reply.status, request)
         response.provider = candidate.endpoint.name
         response.model = candidate.ref
+        response.request_id = find_request_id(reply.headers)
         if response.provider_data is not None:
             response.provider_data["provider"] = candidate.endpoint.name
         check_structure(response, request)
@@ -200,6 +201,11 @@ class OpenStream:
         self._key = key
         self._chunks = self._guarded(chunks)
         self._first: list[StreamChunk] = []
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of the request."""
+        return find_request_id(self._reply.headers)
 
     def fetch_first(self) -> None:
         """Wait for the first chunk.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmring_lite.attempt import OpenStream, check_structure, named
-from llmring_lite.exceptions import ProviderError
+from llmring_lite.exceptions import LLMRingError, ProviderError
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
+
+Watcher: TypeAlias = Callable[
+    [LLMResponse | None, LLMRingError | None, Sequence[dict[str, Any]]], None
+]
+"""(whole reply or None, why it failed or None, attempts)"""
 
 
 class ChatStream:
@@ -29,19 +34,24 @@ class ChatStream:
         request: LLMRequest,
         finish: Callable[[LLMResponse], object],
         end: Callable[[BaseException | None], None] = lambda error: None,
+        attempts: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Args:
         stream: From an attempt.
         request: What was asked.
         finish: Completes the response: alias, attempts, cost.
         end: Told once that the stream is over, and why if it broke off.
+        attempts: As in `LLMResponse`.
         """
+        self.attempts = attempts
         self._stream = stream
         self._request = request
         self._finish = finish
         self._end = end
         self._texts: list[str] = []
         self._response: LLMResponse | None = None
+        self._whole: LLMResponse | None = None
+        self._watcher: Watcher | None = None
         self._iterator = self._iterate()
 
     def __iter__(self) -> Iterator[StreamChunk]:
@@ -65,13 +75,20 @@ class ChatStream:
         # A forgotten stream must not hold its connection until the process ends.
         with contextlib.suppress(AttributeError, OSError):
             self._stream.close()
-            self._end(None)
+            self._over(None)
 
     def close(self) -> None:
         """Hang up: the provider stops writing, and the connection is given up."""
         self._iterator.close()
         self._stream.close()
-        self._end(None)
+        self._over(None)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have `watcher` told what became of the stream, once, at its end.
+
+        A stream that was left early has neither a whole reply nor an error.
+        """
+        self._watcher = watcher
 
     @property
     def text(self) -> str:
@@ -109,13 +126,20 @@ class ChatStream:
                 if chunk.finish_reason is not None:
                     self._complete(chunk, "".join(reasoning) or None, calls or None)
                 yield chunk
-        except ProviderError as error:
-            error.partial = error.partial or self.text
-            self._end(error)
+        except LLMRingError as error:
+            if isinstance(error, ProviderError):
+                error.partial = error.partial or self.text
+            self._over(error)
             raise
         finally:
             self._stream.close()
-            self._end(None)
+            self._over(None)
+
+    def _over(self, error: LLMRingError | None) -> None:
+        self._end(error)
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher(self._whole, error, self.attempts)
 
     def _complete(
         self,
@@ -137,7 +161,9 @@ class ChatStream:
             raw=last.raw,
             refusal=last.refusal,
             provider_data=last.provider_data,
+            request_id=self._stream.request_id,
         )
+        self._whole = response
         try:
             check_structure(response, self._request)
         except ProviderError as error:

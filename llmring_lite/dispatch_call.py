@@ -173,6 +173,9 @@ def failure_of(
     """The error of a call that nothing answered."""
     assert error is not None  # an order has at least one candidate
     if len({a["model"] for a in attempts if not a.get("skipped")}) < 2:
+        error.tries = tuple(
+            {**record, "error": type(record["error"]).__name__} for record in attempts
+        )
         # Frames of the error's own traceback hold this list: no need for a cycle.
         attempts.clear()
         return error

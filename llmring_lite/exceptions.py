@@ -64,10 +64,13 @@ class ProviderError(LLMRingError):
             `any` apart.
         response: The complete reply, where one came but can't be used (it breaks a
             strict schema, or a content filter withheld it); else None.
+        tries: Of a call that one candidate failed: each try, as in
+            `LLMResponse.attempts`, but with the names of the errors' classes.
     """
 
     conditions: frozenset[str] = frozenset()
     response: Any = None
+    tries: Sequence[dict[str, Any]] = ()
 
     def __init__(
         self,

@@ -177,13 +177,23 @@ def parse_error(
         facts.message[:_MESSAGE_LIMIT] or _stand_in(status, facts),
         status_code=status,
         code=_telling_code(facts.codes),
-        request_id=next(
-            (lower[name] for name in _REQUEST_ID_HEADERS if lower.get(name)),
-            facts.request_id,
-        ),
+        request_id=find_request_id(lower) or facts.request_id,
         retry_after=facts.retry_delay_s if retry_after is None else retry_after,
         should_retry=_should_retry(lower, facts),
     )
+
+
+def find_request_id(headers: Mapping[str, str]) -> str | None:
+    """The provider's id of a request, from the headers of its reply.
+
+    Args:
+        headers: Names in any case if the mapping takes any, else in lower case.
+    """
+    for name in _REQUEST_ID_HEADERS:
+        found = headers.get(name)
+        if found:
+            return found
+    return None
 
 
 def _classify(status: int | None, facts: _Facts) -> type[ProviderError]:

@@ -220,6 +220,7 @@ class LLMResponse:
             nothing was sent because the prompt didn't fit.
         refusal: The model's own words of refusal, where the API keeps them apart.
         provider_data: See `Message.provider_data`.
+        request_id: The provider's id of the request, for its support desk.
     """
 
     content: str
@@ -235,6 +236,7 @@ class LLMResponse:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     refusal: str | None = None
     provider_data: dict[str, Any] | None = None
+    request_id: str | None = None
 
     @property
     def message(self) -> Message:
