@@ -39,8 +39,7 @@ from llmring_lite.senders import Senders
 
 if TYPE_CHECKING:
     from llmring_lite.files import FileRegistry
-
-if TYPE_CHECKING:
+    from llmring_lite.recorder import Recorder
     from llmring_lite.registry import RegistryModel
     from llmring_lite.registry_client import Registry
 
@@ -72,6 +71,7 @@ class LLMRing:
         max_retries: int = 2,
         retry_base_s: float = 0.5,
         receipts: str | os.PathLike[str] | bool | None = None,
+        receipts_hash_content: bool | None = None,
         server_url: str | None = None,
         api_key: str | None = None,
     ) -> None:
@@ -88,7 +88,12 @@ class LLMRing:
             max_retries: How often one candidate is tried again after a passing
                 failure.
             retry_base_s: Bound of the first random wait, in seconds; it doubles.
-            receipts, server_url, api_key: Where calls are recorded.
+            receipts: The file that a receipt of each call goes to; True for the one
+                in the state folder, False for none. Default: `LLMRING_RECEIPTS`.
+            receipts_hash_content: Put SHA-256 of prompt and reply into receipts.
+                Default: `LLMRING_RECEIPTS_HASH_CONTENT`.
+            server_url, api_key: The llmring-server that is told what calls used.
+                Default: `LLMRING_SERVER_URL`, `LLMRING_API_KEY`.
 
         Raises:
             LockfileNotFoundError: The file asked for is not there.
@@ -106,6 +111,14 @@ class LLMRing:
         self._timeout = check_timeout(timeout)
         self._senders = Senders()
         self._facts = Facts(registry_url)
+        self.recorder = _recorder(
+            receipts,
+            server_url,
+            origin=origin,
+            facts=self._facts,
+            hash_content=receipts_hash_content,
+            api_key=api_key,
+        )
         self._use(find_lockfile(lockfile_path))
 
     def _use(self, path: Path) -> None:
@@ -128,8 +141,13 @@ class LLMRing:
         self.close()
 
     def close(self) -> None:
-        """Close idle connections. A later call opens new ones."""
+        """Close idle connections, and send what is left for the server (5 seconds).
+
+        A later call opens new ones.
+        """
         self._senders.close()
+        if self.recorder is not None:
+            self.recorder.close()
 
     # Chat ------------------------------------------------------------------------
 
@@ -183,6 +201,11 @@ class LLMRing:
         if request.stream:
             return self._stream(request, profile)
         route = self._router.route(request.model, profile)
+        if self.recorder is None:
+            return self._ask(request, route)
+        return self.recorder.chat(self.lockfile, route, request, self._ask)
+
+    def _ask(self, request: LLMRequest, route: Route) -> LLMResponse:
         answer = self._dispatch(
             route, request, self._complete, _forget, attempt.is_filtered
         )
@@ -213,6 +236,11 @@ class LLMRing:
 
     def _stream(self, request: LLMRequest, profile: str | None) -> ChatStream:
         route = self._router.route(request.model, profile)
+        if self.recorder is None:
+            return self._open(request, route)
+        return self.recorder.stream(self.lockfile, route, request, self._open)
+
+    def _open(self, request: LLMRequest, route: Route) -> ChatStream:
         answer = self._dispatch(
             route,
             request,
@@ -225,6 +253,7 @@ class LLMRing:
             request,
             finish=lambda reply: self._finish_stream(reply, route, answer.attempts),
             end=answer.lease.end,
+            attempts=answer.attempts,
         )
 
     def _dispatch(
@@ -549,6 +578,20 @@ def is_on(variable: str) -> bool:
 
 def _forget(response: LLMResponse) -> None:
     """A complete reply holds nothing that must be given back."""
+
+
+def _recorder(
+    receipts: str | os.PathLike[str] | bool | None,
+    server_url: str | None,
+    **options: Any,
+) -> Recorder | None:
+    """What records the calls; None, and nothing is loaded, if nobody asks for it."""
+    asked = receipts or keys.read_env("LLMRING_RECEIPTS")
+    if not (asked or server_url or keys.read_env("LLMRING_SERVER_URL")):
+        return None
+    from llmring_lite.recorder import make_recorder
+
+    return make_recorder(receipts=receipts, server_url=server_url, **options)
 
 
 def lockfile_edit() -> Any:

@@ -26,6 +26,7 @@ LAYERS = (
         "registry*",
         "content*",
         "cost",
+        "receipts*",
         *("breaker", "retry", "race", "balance"),
     ),
     # pure mappers
@@ -34,9 +35,10 @@ LAYERS = (
     ("routing", "files_wire", "files_facts", "audit", "proposal"),
     # edge: the network
     ("transport*", "provider_mock"),
-    ("attempt", "dispatch*", "parts", "files*"),
+    ("attempt", "dispatch*", "parts", "files*", "usage_log"),
     ("senders", "facts"),
     ("chat_stream",),
+    ("recorder",),
     ("service",),
     # front doors
     ("quickstart",),
@@ -53,6 +55,7 @@ SIBLINGS = {
     "lockfile_init": {"registry", "registry_select"},
     "cost": {"registry"},
     "parts": {"files"},
+    "receipts": {"lockfile_write"},
 }
 
 

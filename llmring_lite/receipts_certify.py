@@ -1,0 +1,139 @@
+"""Certificates of a file of receipts: checkpoints and bundles.
+
+A checkpoint says how far the file had got: kept elsewhere, it lets lines that are
+removed at the end be noticed. A bundle is a checkpoint that also sums up the receipts
+of a period, for a bill or an audit. Both are one JSON object, sealed like a line of the
+file, and signed if the file is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from llmring_lite.exceptions import ReceiptError
+from llmring_lite.receipts_line import FORMAT, VERSION, Sealed, parse_line, seal, stamp
+from llmring_lite.receipts_read import Period, iter_receipts
+from llmring_lite.receipts_sign import Signer, load_signer
+from llmring_lite.receipts_stats import Key, Totals, in_order, summarize
+from llmring_lite.receipts_verify import Report, verify
+
+_CERTIFIED: Final = (
+    "since",
+    "until",
+    "first_seq",
+    "last_seq",
+    "totals",
+    "by_model",
+    "by_alias",
+)
+"""What a bundle adds to a checkpoint."""
+
+
+def make_checkpoint(
+    path: str | os.PathLike[str], key_path: str | None, now: datetime
+) -> dict[str, Any]:
+    """How far a file has got.
+
+    Args:
+        key_path: The private key that the file is signed with.
+
+    Raises:
+        ReceiptError: Something is wrong with the file, or the key is not the file's.
+    """
+    report = _verified(path)
+    return _sealed({"kind": "checkpoint", **_head(report, now)}, report, key_path)
+
+
+def make_bundle(
+    path: str | os.PathLike[str], period: Period, key_path: str | None, now: datetime
+) -> dict[str, Any]:
+    """The sums over the receipts of a period, and how far the file had got.
+
+    Raises as `make_checkpoint`.
+    """
+    report = _verified(path)
+    content = {"kind": "bundle", **_head(report, now)}
+    content |= _summary(path, period, report.seq)
+    return _sealed(content, report, key_path)
+
+
+def check_bundle(path: str | os.PathLike[str], bundle: Sealed) -> list[str]:
+    """The names of what a bundle says otherwise than the file that it is about.
+
+    The file itself has been verified with the bundle as its checkpoint.
+
+    Raises:
+        ReceiptError: The file can't be read.
+    """
+    record = bundle.record
+    period = Period(record.get("since"), record.get("until"))
+    again = _summary(path, period, record["seq"])
+    return [name for name in _CERTIFIED if record.get(name) != again[name]]
+
+
+def _verified(path: str | os.PathLike[str]) -> Report:
+    report = verify(path)
+    if report.problem is not None:
+        line, reason, message = report.problem
+        raise ReceiptError(
+            f"nothing is certified about {report.path}: line {line} {reason}: {message}"
+        )
+    return report
+
+
+def _head(report: Report, now: datetime) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "file_id": report.file_id,
+        "created_at": stamp(now),
+        "seq": report.seq,
+        "head": report.hash,
+        "public_key": report.public_key,
+    }
+
+
+def _summary(
+    path: str | os.PathLike[str], period: Period, up_to: int
+) -> dict[str, Any]:
+    ends: list[int] = []
+
+    def receipts() -> Iterator[dict[str, Any]]:
+        for receipt in iter_receipts(path, period, up_to=up_to):
+            ends[1:] = [receipt["seq"]]
+            yield receipt
+
+    total, (models, aliases) = summarize(receipts(), ("model",), ("alias",))
+    return {
+        "since": period.since,
+        "until": period.until,
+        "first_seq": ends[0] if ends else None,
+        "last_seq": ends[-1] if ends else None,
+        "totals": total.to_dict(),
+        "by_model": _rows(("model",), models),
+        "by_alias": _rows(("alias",), aliases),
+    }
+
+
+def _rows(names: Sequence[str], groups: Mapping[Key, Totals]) -> list[dict[str, Any]]:
+    return [
+        {**dict(zip(names, key, strict=True)), **totals.to_dict()}
+        for key, totals in in_order(groups)
+    ]
+
+
+def _sealed(
+    content: dict[str, Any], report: Report, key_path: str | None
+) -> dict[str, Any]:
+    signer: Signer | None = None
+    if report.public_key is not None:
+        signer = None if key_path is None else load_signer(key_path)
+        if signer is None or signer.public_key != report.public_key:
+            raise ReceiptError(
+                f"{report.path} is signed with the key {report.public_key}, and only "
+                "its private key can certify it: let LLMRING_RECEIPTS_KEY name it"
+            )
+    return parse_line(seal(content, signer)[0])

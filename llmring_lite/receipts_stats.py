@@ -1,0 +1,146 @@
+"""Sums over receipts: calls, errors, tokens, cost, latency. Exact, whatever the order.
+
+Costs are decimal strings in the receipts, and are added up as decimals. Percentiles are
+values that occurred (nearest rank), over the calls that were answered.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Context, Decimal
+from typing import Any, Final
+
+DIMENSIONS: Final = ("alias", "model", "profile", "day", "origin", "provider")
+"""What receipts can be grouped by; a day is one of UTC."""
+
+# Enough for the exact sum of any costs that `_cost` lets through.
+_EXACT: Final = Context(prec=120)
+_MAX_COST_TEXT: Final = 50
+
+
+class Totals:
+    """The sums over some receipts.
+
+    Attributes:
+        calls: All of them, failed ones included.
+        errors: How many failed.
+        prompt_tokens, completion_tokens, total_tokens: Where known.
+        cost: USD, of the calls whose cost is known.
+        unpriced: Answered calls whose cost is not known.
+    """
+
+    __slots__ = (
+        "_durations",
+        "calls",
+        "completion_tokens",
+        "cost",
+        "errors",
+        "prompt_tokens",
+        "total_tokens",
+        "unpriced",
+    )
+
+    def __init__(self) -> None:
+        self.calls = self.errors = self.unpriced = 0
+        self.prompt_tokens = self.completion_tokens = self.total_tokens = 0
+        self.cost = Decimal(0)
+        self._durations = array("d")
+
+    def add(self, receipt: Mapping[str, Any]) -> None:
+        self.calls += 1
+        failed = receipt.get("error_class") is not None
+        self.errors += failed
+        self.prompt_tokens += _count(receipt.get("prompt_tokens"))
+        self.completion_tokens += _count(receipt.get("completion_tokens"))
+        self.total_tokens += _count(receipt.get("total_tokens"))
+        cost = _cost(receipt.get("total_cost"))
+        if cost is not None:
+            self.cost = _EXACT.add(self.cost, cost)
+        elif not failed:
+            self.unpriced += 1
+        duration = receipt.get("duration_ms")
+        if isinstance(duration, (int, float)) and not failed:
+            self._durations.append(duration)
+
+    def percentiles(self, *shares: float) -> list[float | None]:
+        """Milliseconds that this share of the answered calls did not exceed."""
+        ordered = sorted(self._durations)
+        count = len(ordered)
+        return [
+            ordered[max(0, math.ceil(share * count) - 1)] if count else None
+            for share in shares
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; the cost as a decimal string."""
+        p50, p95 = self.percentiles(0.5, 0.95)
+        return {
+            "calls": self.calls,
+            "errors": self.errors,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens,
+            "total_cost": decimal_text(self.cost),
+            "unpriced": self.unpriced,
+            "p50_ms": p50,
+            "p95_ms": p95,
+        }
+
+
+Key = tuple[str | None, ...]
+
+
+def summarize(
+    receipts: Iterable[Mapping[str, Any]], *groupings: Sequence[str]
+) -> tuple[Totals, list[dict[Key, Totals]]]:
+    """The sums over all receipts, and for each grouping those of its groups.
+
+    Args:
+        groupings: Each a sequence of `DIMENSIONS`; receipts that agree in all of them
+            are a group.
+    """
+    total = Totals()
+    groups: list[dict[Key, Totals]] = [{} for _ in groupings]
+    for receipt in receipts:
+        total.add(receipt)
+        for dimensions, group in zip(groupings, groups, strict=True):
+            key = tuple(_value(receipt, dimension) for dimension in dimensions)
+            found = group.get(key)
+            if found is None:
+                found = group[key] = Totals()
+            found.add(receipt)
+    return total, groups
+
+
+def in_order(groups: Mapping[Key, Totals]) -> list[tuple[Key, Totals]]:
+    """Groups by what they are grouped by; those without a name come last."""
+    return sorted(
+        groups.items(),
+        key=lambda item: [(part is None, part or "") for part in item[0]],
+    )
+
+
+def decimal_text(value: Decimal) -> str:
+    """A decimal without exponent and without zeros at its end."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _value(receipt: Mapping[str, Any], dimension: str) -> str | None:
+    if dimension == "day":
+        return str(receipt.get("timestamp"))[:10]
+    value = receipt.get(dimension)
+    return None if value is None else str(value)
+
+
+def _count(value: Any) -> int:
+    return value if value.__class__ is int and value > 0 else 0
+
+
+def _cost(text: Any) -> Decimal | None:
+    """A cost, None if there is none or it is no plain decimal."""
+    if not isinstance(text, str) or len(text) > _MAX_COST_TEXT or not text.isascii():
+        return None
+    return Decimal(text) if text.replace(".", "", 1).isdecimal() else None

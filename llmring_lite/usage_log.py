@@ -1,0 +1,336 @@
+"""Usage to an llmring-server, from a thread in the background.
+
+A call hands its record over and goes on: nothing here makes it wait or fail. The queue
+is bounded; what doesn't fit, and what the server won't take after some tries, is
+dropped and counted. The first loss is a warning, and closing reports how many there
+were.
+
+Fields of a record: `UsageLogRequest` in the package `llmring-server`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Any, Final, TypeAlias
+
+from llmring_lite.exceptions import InvalidRequestError, ProviderError
+from llmring_lite.keys import parse_origin
+from llmring_lite.retry import RetryPolicy
+
+SERVER_VARIABLE: Final = "LLMRING_SERVER_URL"
+API_KEY_VARIABLE: Final = "LLMRING_API_KEY"
+
+MAX_QUEUED: Final = 1000
+FLUSH_S: Final = 5.0
+"""How long `close` waits for what is queued."""
+
+_EXIT_S: Final = 2.0
+_STUCK_S: Final = 0.5
+_POST_S: Final = 10.0
+_LONGEST_WAIT_S: Final = 30.0
+_RETRIES: Final = RetryPolicy(max_retries=4, base_s=0.5)
+
+# Lengths of the server's columns; a longer value would make it fail.
+_LENGTHS: Final = {
+    "model": 255,
+    "provider": 50,
+    "alias": 128,
+    "profile": 64,
+    "origin": 255,
+    "id_at_origin": 255,
+}
+
+Post: TypeAlias = Callable[[Mapping[str, Any], float], None]
+"""(record, seconds) -> sent, or a ProviderError."""
+
+log = logging.getLogger("llmring_lite")
+
+
+def check_server_url(url: str) -> str:
+    """The URL without a slash at its end.
+
+    Raises:
+        InvalidRequestError: It is no URL that an API key may be sent to.
+    """
+    url = url.strip().rstrip("/")
+    try:
+        origin = parse_origin(url)
+    except ValueError as error:
+        raise InvalidRequestError(f"server_url: {error}") from None
+    if origin.scheme != "https" and not origin.is_loopback:
+        raise InvalidRequestError(
+            f"server_url: usage and key are not sent to {origin.host} over plain http; "
+            "use https"
+        )
+    return url
+
+
+def check_api_key(api_key: str | None) -> str | None:
+    """The key as it goes into a header, None for none.
+
+    Raises:
+        InvalidRequestError: It can't go there; the message does not show it.
+    """
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidRequestError(
+            "api_key holds characters that an HTTP header can't carry"
+        )
+    return key or None
+
+
+def build_record(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """What the server is told of a receipt's call.
+
+    Without a known cost the server works it out by itself; unknown tokens are 0, for
+    it wants a number.
+    """
+    cost = receipt["total_cost"]
+    record: dict[str, Any] = {
+        "model": receipt["model"].partition(":")[2],
+        "provider": receipt["provider"],
+        "input_tokens": receipt["prompt_tokens"] or 0,
+        "output_tokens": receipt["completion_tokens"] or 0,
+        "cached_input_tokens": receipt["cached_tokens"] or 0,
+        "alias": receipt["alias"],
+        "profile": receipt["profile"],
+        "cost": None if cost is None else float(cost),
+        "latency_ms": round(receipt["duration_ms"]),
+        "origin": receipt["origin"],
+        "id_at_origin": receipt["receipt_id"],
+        "metadata": {
+            name: receipt[name]
+            for name in ("model_answered", "finish_reason", "streaming", "cost_status")
+            if receipt[name] is not None
+        },
+    }
+    for name, length in _LENGTHS.items():
+        if record[name] is not None:
+            record[name] = record[name][:length]
+    return record
+
+
+def _open(url: str, api_key: str | None) -> Post:
+    # In the background, and only where it is wanted: it loads `requests`.
+    from llmring_lite.transport_usage import UsagePoster
+
+    return UsagePoster(url, api_key).post
+
+
+class UsageLog:
+    """Sends usage to a server. Serves any number of threads, pickles, forks."""
+
+    def __init__(
+        self,
+        server_url: str,
+        api_key: str | None = None,
+        *,
+        open_post: Callable[[str, str | None], Post] = _open,
+        max_queued: int = MAX_QUEUED,
+        retries: RetryPolicy = _RETRIES,
+    ) -> None:
+        """Nothing is sent before the first record.
+
+        Raises:
+            InvalidRequestError: The URL can't be used.
+        """
+        self.server_url = check_server_url(server_url)
+        self._api_key = check_api_key(api_key)
+        self._open_post = open_post
+        self._max_queued = max_queued
+        self._retries = retries
+        # A thread doesn't survive a fork, and a lock may survive it locked.
+        self._workers: dict[int, _Worker] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_workers": {}}
+
+    def __repr__(self) -> str:
+        return f"<UsageLog {self.server_url}>"
+
+    @property
+    def sent(self) -> int:
+        """Records that the server took from this process."""
+        worker = self._workers.get(os.getpid())
+        return 0 if worker is None else worker.sent
+
+    @property
+    def dropped(self) -> int:
+        """Records of this process that were lost."""
+        worker = self._workers.get(os.getpid())
+        return 0 if worker is None else worker.dropped
+
+    def put(self, receipt: Mapping[str, Any]) -> None:
+        """Hand over the receipt of an answered call; returns at once."""
+        self._worker().put(build_record(receipt))
+
+    def flush(self, timeout_s: float = FLUSH_S) -> bool:
+        """Wait until what was put is sent or dropped; True if it was all in time."""
+        worker = self._workers.get(os.getpid())
+        return worker is None or worker.flush(timeout_s)
+
+    def close(self) -> None:
+        """`flush`, and report losses. A later record starts anew."""
+        worker = self._workers.pop(os.getpid(), None)
+        if worker is not None:
+            worker.flush(FLUSH_S)
+            worker.stop()
+            worker.report()
+
+    def _worker(self) -> _Worker:
+        pid = os.getpid()
+        worker = self._workers.get(pid)
+        if worker is None:
+            mine = _Worker(
+                self.server_url,
+                self._api_key,
+                self._open_post,
+                self._max_queued,
+                self._retries,
+            )
+            worker = self._workers.setdefault(pid, mine)
+            if worker is mine:
+                worker.start()
+                # The thread must not keep a forgotten log alive, nor outlive it.
+                weakref.finalize(self, worker.stop).atexit = False
+        return worker
+
+
+class _Worker:
+    """The thread of a process, and its queue."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        open_post: Callable[[str, str | None], Post],
+        max_queued: int,
+        retries: RetryPolicy,
+    ) -> None:
+        self.pid = os.getpid()
+        self.sent = 0
+        self.dropped = 0
+        self._url = url
+        self._api_key = api_key
+        self._open_post = open_post
+        self._max_queued = max_queued
+        self._retries = retries
+        # Its `put` may be called by a destructor that interrupts another `put`.
+        self._queue: SimpleQueue[dict[str, Any] | threading.Event | None] = (
+            SimpleQueue()
+        )
+        self._lock = threading.RLock()
+        self._hurry = threading.Event()
+        self._flush_until = float("inf")
+        self._reported = 0
+        self._thread = threading.Thread(
+            target=self._run, name="llmring-usage", daemon=True
+        )
+
+    def start(self) -> None:
+        _workers.add(self)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self.pid == os.getpid() and self._thread.is_alive()
+
+    def put(self, record: dict[str, Any]) -> None:
+        if self._queue.qsize() >= self._max_queued:
+            self._drop("the queue is full: the server is too slow, or unreachable")
+        else:
+            self._queue.put(record)
+
+    def stop(self) -> None:
+        """End the thread after what is queued."""
+        self._queue.put(None)
+
+    def flush(self, timeout_s: float) -> bool:
+        """As `UsageLog.flush`. In the meantime nothing is tried twice."""
+        done = threading.Event()
+        self._flush_until = time.monotonic() + timeout_s
+        self._hurry.set()
+        self._queue.put(done)
+        if done.wait(timeout_s):
+            return True
+        # What is left is dropped now, and counted, unless the thread is stuck.
+        done.wait(_STUCK_S)
+        return False
+
+    def report(self) -> None:
+        """Say how many records were lost since the last time."""
+        with self._lock:
+            lost = self.dropped - self._reported
+            self._reported = self.dropped
+        if lost:
+            log.warning("%d usage records were not delivered to %s", lost, self._url)
+
+    def _drop(self, reason: object) -> None:
+        with self._lock:
+            self.dropped += 1
+            first = self.dropped == 1
+        if first:
+            log.warning(
+                "a usage record for %s was dropped (further ones are only counted): %s",
+                self._url,
+                reason,
+            )
+
+    def _run(self) -> None:
+        post: Post | None = None
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, threading.Event):
+                self._hurry.clear()
+                self._flush_until = float("inf")
+                item.set()
+                continue
+            try:
+                post = post or self._open_post(self._url, self._api_key)
+                self._deliver(item, post)
+            except Exception as error:  # noqa: BLE001 - the boundary of a thread
+                self._drop(f"{type(error).__name__}: {error}")
+
+    def _deliver(self, record: dict[str, Any], post: Post) -> None:
+        tries = 0
+        while True:
+            left = min(_POST_S, self._flush_until - time.monotonic())
+            if left <= 0:
+                self._drop("there was no time left at the end")
+                return
+            try:
+                post(record, left)
+            except ProviderError as error:
+                wait = self._retries.wait(error, tries, random.random)
+                if wait is None or self._hurry.is_set():
+                    self._drop(error)
+                    return
+            else:
+                self.sent += 1
+                return
+            tries += 1
+            self._hurry.wait(min(wait, _LONGEST_WAIT_S))
+
+
+_workers: Final[weakref.WeakSet[_Worker]] = weakref.WeakSet()
+
+
+def _flush_all() -> None:
+    """At exit: for rings that nobody closed."""
+    for worker in list(_workers):
+        if worker.is_alive:
+            worker.flush(_EXIT_S)
+            worker.report()
+
+
+atexit.register(_flush_all)
