@@ -27,14 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from llmring_lite.exceptions import InvalidRequestError
-from llmring_lite.provider import (
-    JSON,
-    Endpoint,
-    HTTPRequest,
-    WireFormat,
-    extra_body,
-    without_unsupported,
-)
+from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_anthropic_caching import (
     Blocks,
     add_breakpoints,
@@ -60,6 +53,7 @@ from llmring_lite.provider_anthropic_structure import (
     structure_prompt,
     structure_tool,
 )
+from llmring_lite.provider_parameters import extra_body, without_unsupported
 from llmring_lite.schemas import LLMRequest
 
 _VERSION: Final = "2023-06-01"

@@ -7,18 +7,21 @@ Gemini 3 (https://ai.google.dev/gemini-api/docs/thinking). An effort becomes wha
 Google's own OpenAI-compatible API makes of it
 (https://ai.google.dev/gemini-api/docs/openai#thinking):
 
-- Up to 2.5, `reasoning_tokens` is the budget (-1 lets the model decide), and without
-  it `reasoning_effort` is 1,024 tokens for `minimal` and `low`, 8,192 for `medium`,
-  24,576 for `high`. `none`, or 0 tokens, turns reasoning off except on Pro models.
-- Since 3, `reasoning_effort` is the level of that name, though `minimal` is `low` on
-  Pro models, and `none` is an error, for these models always think. Without it
-  `reasoning_tokens` is sent as a budget, which newer models may refuse.
+- 2.5: `reasoning_tokens` is the budget (-1 lets the model decide), and without it
+  `reasoning_effort` is 1,024 tokens for `minimal` and `low`, 8,192 for `medium`,
+  24,576 for `high` and above. `none`, or 0 tokens, turns reasoning off except on Pro
+  models.
+- Since 3, `reasoning_effort` is the nearest level, and `none` is an error, for these
+  models always think. Without it `reasoning_tokens` is sent as a budget, which newer
+  models may refuse.
+- Models before 2.5 don't think.
 
 Asking for reasoning also asks for its summary, which becomes `LLMResponse.reasoning`.
 `max_tokens` limits thoughts and reply together.
 
-`cache="name"` uses a cached content of that name. Any other value needs nothing:
-Gemini caches what prompts have in common by itself.
+Gemini caches what prompts have in common by itself, so hints need nothing. A cached
+content is another thing, a part of the prompt that is elsewhere:
+`extra_params={"cachedContent": "cachedContents/..."}`.
 """
 
 from __future__ import annotations
@@ -27,23 +30,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
-from llmring_lite.provider import (
-    JSON,
-    Endpoint,
-    HTTPRequest,
-    WireFormat,
-    extra_body,
-    without_unsupported,
-)
+from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_google_contents import build_conversation, generation
 from llmring_lite.provider_google_reply import parse_response, parse_stream
+from llmring_lite.provider_parameters import (
+    EFFORTS,
+    cache_hint,
+    extra_body,
+    nearest_effort,
+    requested_effort,
+    without_unsupported,
+)
+from llmring_lite.provider_parts import unsupported
+from llmring_lite.provider_tools import read_function, read_tool_choice
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema
 
 _BUDGETS: Final = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 
-_TOOL_CHOICES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+_MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY", "function": "ANY"}
 
 # Objects of the body to which `extra_params` add instead of replacing them.
 _MERGED: Final = ("generationConfig", "toolConfig")
@@ -68,16 +73,14 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}
     if request.tools:
-        body["tools"] = _tools(request.tools, endpoint)
+        body["tools"] = _tools(request.tools)
     tool_config = _tool_config(request)
     if tool_config:
         body["toolConfig"] = tool_config
     config = _generation_config(request)
     if config:
         body["generationConfig"] = config
-    if isinstance(request.cache, str):
-        name = request.cache
-        body["cachedContent"] = name if "/" in name else f"cachedContents/{name}"
+    cache_hint(request)
     for key, value in extra_body(request).items():
         if key in _MERGED and isinstance(value, Mapping):
             value = {**body.get(key, {}), **value}
@@ -110,25 +113,40 @@ def _is_pro(model: str) -> bool:
     return "-pro" in model.lower()
 
 
+def _levels(model: str) -> tuple[str, ...]:
+    """The reasoning efforts that a model knows, weakest first; none: it has none."""
+    version = generation(model)
+    if version is not None and version < 2.5:
+        return ()
+    known = tuple(_BUDGETS)
+    return known[1:] if _since_3(model) and _is_pro(model) else known
+
+
+def _since_3(model: str) -> bool:
+    return (generation(model) or 3) >= 3
+
+
 def _unsupported(request: LLMRequest) -> dict[str, str]:
     """Fields that this model can't take, with the reason."""
-    version = generation(request.model)
-    since_3 = version is None or version >= 3
+    model, effort = request.model, requested_effort(request)
     reasons: dict[str, str] = {}
-    if request.parallel_tool_calls is False:
+    if request.tools and request.parallel_tool_calls is False:
         reasons["parallel_tool_calls"] = "Gemini can't be kept from parallel calls"
-    effort = request.reasoning_effort
-    if effort is not None and effort != "none" and effort not in _BUDGETS:
-        reasons["reasoning_effort"] = (
-            f"Gemini has no effort {effort!r}; it knows none, " + ", ".join(_BUDGETS)
-        )
-    always_thinks = f"{request.model} can't stop thinking"
-    if effort == "none" and (since_3 or _is_pro(request.model)):
-        hint = '; "minimal" or "low" is the least' if since_3 else ""
-        reasons["reasoning_effort"] = always_thinks + hint
-    if request.reasoning_tokens == 0 and _is_pro(request.model):
-        reasons["reasoning_tokens"] = always_thinks
-    if request.tools and not since_3 and is_json(request.response_format):
+    choice = read_tool_choice(request)
+    if choice is not None and choice.mode == "own":
+        reasons["tool_choice"] = "it is of a form that Gemini doesn't know"
+    problem = None
+    if effort == "none" and _is_pro(model):
+        problem = f"{model} can't stop thinking"
+    elif effort == "none" and _since_3(model) and request.reasoning_effort:
+        problem = f'{model} can\'t stop thinking; "minimal" or "low" is the least'
+    elif effort not in (None, "none") and not _levels(model):
+        problem = f"{model} doesn't think"
+    elif effort is not None and effort not in EFFORTS:
+        problem = f"Gemini has no effort {effort!r}; it knows {', '.join(EFFORTS)}"
+    if problem:
+        reasons |= dict.fromkeys(("reasoning_effort", "reasoning_tokens"), problem)
+    if request.tools and not _since_3(model) and is_json(request.response_format):
         reasons["response_format"] = (
             "before Gemini 3 a structured reply can't be had together with tools"
         )
@@ -138,30 +156,27 @@ def _unsupported(request: LLMRequest) -> dict[str, str]:
 # Tools ---------------------------------------------------------------------------
 
 
-def _tools(tools: list[JSON], endpoint: Endpoint) -> list[JSON]:
+def _tools(tools: list[JSON]) -> list[JSON]:
     """https://ai.google.dev/api/caching#Tool: functions in one, others as given."""
     functions, others = [], []
     for number, tool in enumerate(tools):
         where = f"tools[{number}]"
-        kind = tool.get("type")
-        if kind is None and "function" not in tool:
+        function = read_function(tool, where)
+        if function is not None:
+            functions.append(_declaration(function))
+        elif "type" not in tool:
             others.append(tool)
-        elif kind in (None, "function"):
-            functions.append(_declaration(tool.get("function") or {}, where))
         else:
-            raise UnsupportedParameterError(
-                f"{where} is of type {kind!r}, which Gemini doesn't know; it takes "
-                'functions, and its own tools such as {"googleSearch": {}}',
-                parameter=where,
-                provider=endpoint.name,
+            raise unsupported(
+                where,
+                f"Gemini knows no type {tool['type']!r}; it takes functions, and its "
+                'own tools such as {"googleSearch": {}}',
             )
     declared = [{"functionDeclarations": functions}] if functions else []
     return [*declared, *others]
 
 
-def _declaration(function: JSON, where: str) -> JSON:
-    if not function.get("name"):
-        raise InvalidRequestError(f"{where} has no function name")
+def _declaration(function: Mapping[str, Any]) -> JSON:
     declaration: JSON = {"name": function["name"]}
     if function.get("description"):
         declaration["description"] = function["description"]
@@ -173,29 +188,17 @@ def _declaration(function: JSON, where: str) -> JSON:
 
 def _tool_config(request: LLMRequest) -> JSON | None:
     """https://ai.google.dev/api/caching#FunctionCallingConfig"""
-    choice = request.tool_choice
-    strict = any(
-        (tool.get("function") or {}).get("strict") for tool in request.tools or ()
-    )
-    if choice is None or choice == "auto":
-        if strict:
+    choice = read_tool_choice(request)
+    if choice is None or choice.mode == "auto":
+        if any((t.get("function") or {}).get("strict") for t in request.tools or ()):
             # Calls keep their schema under this mode and under ANY only.
             return {"functionCallingConfig": {"mode": "VALIDATED"}}
         if choice is None:
             return None
-    if isinstance(choice, str) and choice in _TOOL_CHOICES:
-        return {"functionCallingConfig": {"mode": _TOOL_CHOICES[choice]}}
-    if isinstance(choice, Mapping) and choice.get("type") == "function":
-        name = (choice.get("function") or {}).get("name")
-        if name:
-            return {
-                "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [name]}
-            }
-    raise InvalidRequestError(
-        f"unknown tool_choice {choice!r}; known are "
-        + ", ".join(map(repr, _TOOL_CHOICES))
-        + ' and {"type": "function", "function": {"name": ...}}'
-    )
+    config: JSON = {"mode": _MODES[choice.mode]}
+    if choice.name:
+        config["allowedFunctionNames"] = [choice.name]
+    return {"functionCallingConfig": config}
 
 
 # Parameters ----------------------------------------------------------------------
@@ -226,16 +229,15 @@ def _generation_config(request: LLMRequest) -> JSON:
 
 def _thinking_config(request: LLMRequest) -> JSON | None:
     effort, tokens = request.reasoning_effort, request.reasoning_tokens
-    version = generation(request.model)
-    config: dict[str, Any]
-    if effort is not None and (version is None or version >= 3):
-        if effort == "minimal" and _is_pro(request.model):
-            effort = "low"
-        config = {"thinkingLevel": effort}
-    elif tokens is not None:
+    config: JSON
+    if effort is not None and _since_3(request.model):
+        config = {"thinkingLevel": nearest_effort(effort, _levels(request.model))}
+    elif tokens is not None and _levels(request.model):
         config = {"thinkingBudget": tokens}
-    elif effort is not None:
-        config = {"thinkingBudget": _BUDGETS.get(effort, 0)}
+    elif effort not in (None, "none"):
+        config = {"thinkingBudget": _BUDGETS[nearest_effort(effort, tuple(_BUDGETS))]}
+    elif effort == "none" and _levels(request.model):
+        config = {"thinkingBudget": 0}
     else:
         return None
     if config.get("thinkingBudget") != 0:

@@ -18,16 +18,22 @@ instruction apart (https://ai.google.dev/api/caching#Content). What follows from
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON, Endpoint, own_data
-from llmring_lite.provider_google_parts import Place, build_parts
+from llmring_lite.provider_google_parts import build_parts
 from llmring_lite.provider_google_reply import MADE_ID
+from llmring_lite.provider_parts import refuse_names, texts_only
+from llmring_lite.provider_tools import (
+    answered_call,
+    arguments_object,
+    has_failed,
+    json_object,
+    read_call,
+)
 from llmring_lite.schemas import LLMRequest, Message
 
 _FILLER: Final = "skip_thought_signature_validator"
@@ -68,23 +74,29 @@ def build_conversation(
         UnsupportedParameterError: A part that the API can't take; `parameter` is its
             place.
     """
+    refuse_names(request, "Gemini")
     is_3 = (generation(request.model) or 0) >= 3
     system: list[str] = []
     contents: list[JSON] = []
     names: dict[str, str] = {}
     for index, message in _in_call_order(request.messages):
-        place = Place(f"messages[{index}]", endpoint, api_url)
+        where = f"messages[{index}]"
         if message.role in _SYSTEM_ROLES:
-            system.append("\n\n".join(_texts(message, place)))
+            texts = texts_only(message, where, "the system instruction is text only")
+            system.append("\n\n".join(part["text"] for part in texts))
             continue
         role = "user"
+        # Files inside of results have none.
+        resolutions = is_3 and message.role != "tool"
+        parts = build_parts(message, where, api_url, resolutions=resolutions)
         if message.role == "tool":
-            parts = _result_parts(message, names, place, nested_files=is_3)
+            parts = _result_parts(message, parts, names, where, nested_files=is_3)
         elif message.role == "assistant":
             role = "model"
-            parts = _model_parts(message, names, place, signed=is_3)
-        else:
-            parts = build_parts(message, place)
+            own = (own_data(message, endpoint) or {}).get("parts") or ()
+            parts = _model_parts(message, parts, own, names, where)
+            if is_3:
+                _sign(parts)
         if contents and contents[-1]["role"] == role:
             contents[-1]["parts"].extend(parts)
         elif parts:
@@ -123,31 +135,45 @@ def _sorted(results: list[tuple[int, int, Message]]) -> Iterator[tuple[int, Mess
 
 
 def _model_parts(
-    message: Message, names: dict[str, str], place: Place, *, signed: bool
+    message: Message,
+    parts: list[JSON],
+    own: Sequence[JSON],
+    names: dict[str, str],
+    where: str,
 ) -> list[JSON]:
-    """Parts of an assistant message; its calls' names are noted in `names`."""
+    """Parts of an assistant message; its calls' names are noted in `names`.
+
+    `parts` are its content, `own` is what this provider left to be sent back.
+    """
     calls: dict[str, JSON] = {}
-    for number, call in enumerate(message.tool_calls or ()):
-        part = _call_part(call, f"{place.name}.tool_calls[{number}]")
-        call_id = call.get("id") or ""
-        names[call_id] = part["functionCall"]["name"]
+    for number, given in enumerate(message.tool_calls or ()):
+        place = f"{where}.tool_calls[{number}]"
+        call = read_call(given, place)
+        names[call.id] = call.name
+        wire: JSON = {
+            "name": call.name,
+            "args": arguments_object(call.arguments, place),
+        }
+        if not call.id.startswith(MADE_ID):
+            wire["id"] = call.id
         # No call may be lost because a server gave two of them one id.
-        calls[f"{call_id}#{number}" if call_id in calls else call_id] = part
-    data = own_data(message, place.endpoint) or {}
-    if data.get("parts"):
-        parts = _replayed(data["parts"], message, calls, place)
-    else:
-        parts = [*build_parts(message, place), *calls.values()]
-    if signed:
-        made = [part for part in parts if "functionCall" in part]
-        # One signature serves the calls of a step; it stands on the first.
-        if made and not any("thoughtSignature" in part for part in made):
-            made[0]["thoughtSignature"] = _FILLER
-    return parts
+        key = f"{call.id}#{number}" if call.id in calls else call.id
+        calls[key] = {"functionCall": wire}
+    return _replayed(own, message, parts, calls) if own else [*parts, *calls.values()]
+
+
+def _sign(parts: Sequence[JSON]) -> None:
+    """Give the calls of a step a signature where they have none.
+
+    One serves them all; it stands on the first.
+    """
+    made = [part for part in parts if "functionCall" in part]
+    if made and not any("thoughtSignature" in part for part in made):
+        made[0]["thoughtSignature"] = _FILLER
 
 
 def _replayed(
-    kept: Sequence[JSON], message: Message, calls: dict[str, JSON], place: Place
+    kept: Sequence[JSON], message: Message, texts: list[JSON], calls: dict[str, JSON]
 ) -> list[JSON]:
     """The turn that this provider wrote, in its own order.
 
@@ -159,7 +185,7 @@ def _replayed(
     parts: list[JSON] = []
     untouched = sum(item.get("chars", 0) for item in kept) == len(content)
     if not untouched or not isinstance(content, str):
-        parts, untouched = build_parts(message, place), False
+        parts, untouched = texts, False
     position = 0
     for item in kept:
         if "part" in item:
@@ -178,84 +204,38 @@ def _replayed(
     return [*parts, *calls.values()]
 
 
-def _call_part(call: Mapping[str, Any], where: str) -> JSON:
-    function = call.get("function") or {}
-    if call.get("type", "function") != "function" or not function.get("name"):
-        raise InvalidRequestError(
-            f'{where} must be {{"id", "type": "function", "function": {{"name", '
-            '"arguments"}}'
-        )
-    arguments = function.get("arguments") or {}
-    if isinstance(arguments, str):
-        arguments = {} if arguments.strip() in ("", "null") else _object(arguments)
-    if not isinstance(arguments, Mapping):
-        raise InvalidRequestError(
-            f"{where} has arguments that are not a JSON object (perhaps the token "
-            "limit cut them off); mend them, or leave the call and its result out"
-        )
-    part: JSON = {"name": function["name"], "args": arguments}
-    if call.get("id") and not call["id"].startswith(MADE_ID):
-        part["id"] = call["id"]
-    return {"functionCall": part}
-
-
-def _object(text: str) -> JSON | None:
-    """The JSON object that a text is; None if it isn't one that can be sent."""
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        value = json.loads(text, parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} can't be written in JSON")
-    return number
-
-
 # Results of calls ----------------------------------------------------------------
 
 
 def _result_parts(
-    message: Message, names: Mapping[str, str], place: Place, *, nested_files: bool
+    message: Message,
+    parts: list[JSON],
+    names: Mapping[str, str],
+    where: str,
+    *,
+    nested_files: bool,
 ) -> list[JSON]:
     """The result of a call, and the files that belong to it.
 
     `nested_files`: since Gemini 3 files are part of the result; before, they stand
     behind it (https://ai.google.dev/gemini-api/docs/function-calling#multimodal).
     """
-    call_id = message.tool_call_id or ""
+    call_id = answered_call(message, where, by_name=True)
     name = names.get(call_id) or message.name
     if not name:
         raise InvalidRequestError(
-            f"{place.name} is the result of the call {call_id!r}, which no message "
-            "before it makes; Gemini needs to know the function: keep the assistant "
-            "message with the call, or set the result's name"
+            f"{where} is the result of the call {call_id!r}, which no message before "
+            "it makes; Gemini needs to know the function: keep the assistant message "
+            "with the call, or set the result's name"
         )
-    parts = build_parts(message, place)
     text = "\n\n".join(part["text"] for part in parts if "text" in part)
     files = [part for part in parts if "text" not in part]
-    failed = (message.metadata or {}).get("is_error")
-    response: JSON = {"name": name, "response": _object(text)}
-    if response["response"] is None or failed:
+    failed = has_failed(message)
+    response: JSON = {"name": name, "response": None if failed else json_object(text)}
+    if response["response"] is None:
         response["response"] = {"error" if failed else "output": text}
     if call_id in names and not call_id.startswith(MADE_ID):
         response["id"] = call_id
     if files and nested_files:
         response["parts"], files = files, []
     return [{"functionResponse": response}, *files]
-
-
-def _texts(message: Message, place: Place) -> list[str]:
-    """The texts of a message that can hold nothing else."""
-    texts = []
-    for number, part in enumerate(build_parts(message, place)):
-        if "text" not in part:
-            inner = place._replace(name=f"{place.name}.content[{number}]")
-            raise inner.unsupported("the system instruction is text only", "file")
-        texts.append(part["text"])
-    return texts

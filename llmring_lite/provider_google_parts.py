@@ -1,19 +1,24 @@
 """A message's content in the words of Gemini: texts, images, files and audio.
 
 The API fetches https URLs and Google's gs:// and Files API URIs itself
-(https://ai.google.dev/gemini-api/docs/file-input-methods). It has no counterpart of an
-image's `detail`, and caches by itself, so cache marks need nothing.
+(https://ai.google.dev/gemini-api/docs/file-input-methods). An image's `detail` is the
+resolution of its part, which models have since Gemini 3
+(https://ai.google.dev/gemini-api/docs/media-resolution).
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+from typing import Final
 
-from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
-from llmring_lite.provider import JSON, Endpoint
+from llmring_lite.provider import JSON
+from llmring_lite.provider_parts import (
+    Converters,
+    convert_parts,
+    image_url,
+    is_data_url,
+    split_data_url,
+    unsupported,
+)
 from llmring_lite.schemas import Message
 
 # Not `mimetypes`, which reads the system's tables. Types: the documentation's lists
@@ -56,73 +61,53 @@ _MIME_TYPES: Final = {
 }
 
 
-class Place(NamedTuple):
-    """Where a part stands, for error messages, and where its files live."""
-
-    name: str
-    endpoint: Endpoint
-    files_url: str
-
-    def unsupported(self, reason: str, kind: str) -> UnsupportedParameterError:
-        return UnsupportedParameterError(
-            f"{self.name} ({kind}) can't be sent: {reason}",
-            parameter=f"{self.name} ({kind})",
-            provider=self.endpoint.name,
-        )
+_RESOLUTIONS: Final = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 
 
-def build_parts(message: Message, place: Place) -> list[JSON]:
-    """A message's content, without empty texts, which the API refuses."""
+def build_parts(
+    message: Message, where: str, files_url: str, *, resolutions: bool
+) -> list[JSON]:
+    """A message's content, without empty texts, which the API refuses.
+
+    `files_url` is where files named `files/...` are; `resolutions` says whether a part
+    can have one.
+    """
     content = message.content or ""
     if isinstance(content, str):
         return [{"text": content}] if content else []
-    parts = []
-    for number, part in enumerate(content):
-        inner = place._replace(name=f"{place.name}.content[{number}]")
-        kind = part.get("type")
-        convert = _PARTS.get(kind or "")
-        if convert is None:
-            raise InvalidRequestError(
-                f"{inner.name} has the unknown type {kind!r}; known are "
-                + ", ".join(_PARTS)
-            )
-        try:
-            made = convert(part, inner)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidRequestError(
-                f"{inner.name} is malformed: a part of type {kind} needs {error}"
-            ) from error
-        if made.get("text") != "":
-            parts.append(made)
-    return parts
+    parts = convert_parts(content, where, _PARTS, files_url, resolutions)
+    return [part for part in parts if part.get("text") != ""]
 
 
-def _text(part: JSON, place: Place) -> JSON:
+def _text(part: JSON, place: str, files_url: str, resolutions: bool) -> JSON:
     return {"text": part["text"]}
 
 
-def _image(part: JSON, place: Place) -> JSON:
+def _image(part: JSON, place: str, files_url: str, resolutions: bool) -> JSON:
+    made = _media(image_url(part), "", place)
     image = part["image_url"]
-    url = image if isinstance(image, str) else image["url"]
-    return _media(url, "", place, "image_url")
+    detail = image.get("detail") if isinstance(image, dict) else None
+    if resolutions and detail in _RESOLUTIONS:
+        made["mediaResolution"] = {"level": _RESOLUTIONS[detail]}
+    return made
 
 
-def _file(part: JSON, place: Place) -> JSON:
+def _file(part: JSON, place: str, files_url: str, resolutions: bool) -> JSON:
     file = part["file"]
     uri = file.get("file_id") or file["file_data"]
     if uri.startswith("files/"):
-        uri = f"{place.files_url}/{uri}"
-    return _media(uri, file.get("filename") or "", place, "file")
+        uri = f"{files_url}/{uri}"
+    return _media(uri, file.get("filename") or "", place)
 
 
-def _audio(part: JSON, place: Place) -> JSON:
+def _audio(part: JSON, place: str, files_url: str, resolutions: bool) -> JSON:
     audio = part["input_audio"]
     return {
         "inlineData": {"mimeType": f"audio/{audio['format']}", "data": audio["data"]}
     }
 
 
-_PARTS: Final[Mapping[str, Callable[[JSON, Place], JSON]]] = {
+_PARTS: Final[Converters[JSON]] = {
     "text": _text,
     "image_url": _image,
     "file": _file,
@@ -130,24 +115,18 @@ _PARTS: Final[Mapping[str, Callable[[JSON, Place], JSON]]] = {
 }
 
 
-def _media(uri: str, filename: str, place: Place, kind: str) -> JSON:
+def _media(uri: str, filename: str, place: str) -> JSON:
     """A file: the bytes of a data: URL, or a URI that the API fetches."""
-    scheme = uri.partition(":")[0].lower()
-    if scheme == "data":
-        header, comma, data = uri[5:].partition(",")
-        if not comma:
-            raise InvalidRequestError(f"{place.name} has a data: URL without a comma")
-        mime_type, *options = header.split(";")
-        if "base64" not in options:
-            data = b64encode(unquote_to_bytes(data)).decode()
-        return {"inlineData": {"mimeType": mime_type or "text/plain", "data": data}}
+    if is_data_url(uri):
+        mime_type, data = split_data_url(uri, place)
+        return {"inlineData": {"mimeType": mime_type, "data": data}}
     # The query may hold a signature: not for messages.
     path = uri.partition("#")[0].partition("?")[0]
-    if scheme not in ("https", "gs"):
-        raise place.unsupported(
+    if not uri.lower().startswith(("https:", "gs:")):
+        raise unsupported(
+            place,
             f"Gemini can't fetch {path[:80]!r}; give an https URL, a gs:// URI, the "
             "URI of a file of its Files API, or a data: URL",
-            kind,
         )
     file: JSON = {"fileUri": uri}
     guess = _mime_type(filename) or _mime_type(path)

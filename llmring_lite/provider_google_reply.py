@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable
-from hashlib import sha256
 from typing import Any, Final
 
 from llmring_lite.exceptions import ProviderResponseError
 from llmring_lite.provider import JSON, StreamEvent, make_usage
 from llmring_lite.provider_errors import parse_error
+from llmring_lite.provider_tools import arguments_text, make_call, make_call_id
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 
 MADE_ID: Final = "gemini_call_"
@@ -54,8 +54,6 @@ _FAILURES: Final = frozenset(
 )
 
 _UNFINISHED: Final = (None, "", "FINISH_REASON_UNSPECIFIED")
-
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
@@ -120,7 +118,7 @@ class _Reader:
     """What must be remembered between the events of one stream."""
 
     def __init__(self, request: LLMRequest) -> None:
-        self._turn = len(request.messages)
+        self._request = request
         self._calls = 0
         self._has_output = False
         self._envelope: JSON = {}
@@ -184,27 +182,17 @@ class _Reader:
                 "arguments came in pieces, which is not supported; leave "
                 "streamFunctionCallArguments out of toolConfig"
             )
-        name = call["name"]
-        arguments = _dump(call.get("args") or {})
+        arguments = arguments_text(call.get("args"))
         self._calls += 1
-        call_id = call.get("id")
-        if not call_id:
-            # Unique in a conversation: it grows with every turn, and the response
-            # id differs. Stable: the same reply gives the same id.
-            seed = (
-                self._envelope.get("responseId"),
-                self._turn,
-                self._calls,
-                name,
-                arguments,
-            )
-            call_id = MADE_ID + sha256(_dump(seed).encode(errors="replace")).hexdigest()
-            call_id = call_id[: len(MADE_ID) + 24]
-        return {
-            "id": call_id,
-            "type": "function",
-            "function": {"name": name, "arguments": arguments},
-        }
+        call_id = call.get("id") or make_call_id(
+            self._request,
+            self._envelope.get("responseId"),
+            self._calls,
+            call["name"],
+            arguments,
+            prefix=MADE_ID,
+        )
+        return make_call(call_id, call["name"], arguments)
 
     def _keep(self, item: JSON, signature: str | None = None) -> None:
         """Note a part that the next request repeats (see `conversation`).

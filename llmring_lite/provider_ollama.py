@@ -20,14 +20,16 @@ from llmring_lite.provider import (
     HTTPRequest,
     StreamEvent,
     WireFormat,
-    extra_body,
     make_usage,
+)
+from llmring_lite.provider_errors import parse_error
+from llmring_lite.provider_ollama_messages import message_items
+from llmring_lite.provider_parameters import (
+    extra_body,
     nearest_effort,
     requested_effort,
     without_unsupported,
 )
-from llmring_lite.provider_errors import parse_error
-from llmring_lite.provider_ollama_messages import message_items
 from llmring_lite.provider_parts import unsupported
 from llmring_lite.provider_tools import (
     arguments_text,

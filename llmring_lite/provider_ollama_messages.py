@@ -46,10 +46,10 @@ def message_items(request: LLMRequest, endpoint: Endpoint) -> list[JSON]:
         where = f"messages[{index}]"
         item: JSON = {"role": _ROLES.get(message.role, message.role)}
         if message.role == "tool":
-            item["tool_call_id"] = answered_call(message, where)
-            name = message.name or names.get(item["tool_call_id"])
-            if name:
-                item["tool_name"] = name
+            call_id = answered_call(message, where, by_name=True)
+            name = message.name or names.get(call_id)
+            item |= {"tool_call_id": call_id} if call_id else {}
+            item |= {"tool_name": name} if name else {}
             message = with_failure_told(message)
         item |= _content(message.content, where)
         if message.role == "assistant":

@@ -39,19 +39,16 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from llmring_lite.exceptions import InvalidRequestError
-from llmring_lite.provider import (
-    JSON,
-    Endpoint,
-    HTTPRequest,
-    WireFormat,
-    extra_body,
-    requested_effort,
-    without_unsupported,
-)
+from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_openai_messages import build_messages
 from llmring_lite.provider_openai_models import has_fixed_sampling, reasons
 from llmring_lite.provider_openai_reply import parse_response
 from llmring_lite.provider_openai_stream import parse_stream
+from llmring_lite.provider_parameters import (
+    extra_body,
+    requested_effort,
+    without_unsupported,
+)
 from llmring_lite.schemas import LLMRequest
 
 _SAME_NAME: Final = ("temperature", "top_p", "stop", "parallel_tool_calls")

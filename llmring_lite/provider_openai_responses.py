@@ -19,19 +19,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmring_lite.exceptions import InvalidRequestError
-from llmring_lite.provider import (
-    JSON,
-    Endpoint,
-    HTTPRequest,
-    WireFormat,
-    extra_body,
-    requested_effort,
-    without_unsupported,
-)
+from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_openai_models import has_fixed_sampling
 from llmring_lite.provider_openai_models import reasons as reasons_by_name
 from llmring_lite.provider_openai_responses_input import input_items
 from llmring_lite.provider_openai_responses_reply import parse_response, parse_stream
+from llmring_lite.provider_parameters import (
+    extra_body,
+    requested_effort,
+    without_unsupported,
+)
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema, strict_schema
 

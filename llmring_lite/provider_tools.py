@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import InvalidRequestError
@@ -131,16 +132,29 @@ def arguments_object(arguments: str, where: str) -> JSON:
     Raises:
         InvalidRequestError: They are not the text of one.
     """
-    try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
+    value = json_object(arguments)
+    if value is None:
         raise InvalidRequestError(
             f"{where} has arguments that are not a JSON object (perhaps the token "
             "limit cut them off); mend them, or leave the call and its result out"
         )
     return value
+
+
+def json_object(text: str) -> JSON | None:
+    """The JSON object that a text is; None if it isn't one that can be sent."""
+    try:
+        value = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} can't be written in JSON")
+    return number
 
 
 def arguments_text(sent: Any) -> str:
@@ -174,18 +188,21 @@ def make_call_id(request: LLMRequest, *facts: Any, prefix: str = "call_") -> str
 # Results --------------------------------------------------------------------------
 
 
-def answered_call(message: Message, where: str) -> str:
+def answered_call(message: Message, where: str, *, by_name: bool = False) -> str:
     """The id of the call that a message of role `tool` is the result of.
+
+    `by_name`: the API knows results by the function's name as well, so that the id may
+    be missing (`""`) beside one.
 
     Raises:
         InvalidRequestError: It doesn't say.
     """
-    if not message.tool_call_id:
+    if not message.tool_call_id and not (by_name and message.name):
         raise InvalidRequestError(
             f"{where} has the role tool but no tool_call_id; set it to the id of the "
             "call that this is the result of"
         )
-    return message.tool_call_id
+    return message.tool_call_id or ""
 
 
 def has_failed(message: Message) -> bool:

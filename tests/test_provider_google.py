@@ -118,6 +118,8 @@ THINKING = [
         {"thinkingLevel": "medium"},
     ),
     ("gemma-4-31b-it", {"reasoning_effort": "minimal"}, {"thinkingLevel": "minimal"}),
+    ("gemini-3.5-flash", {"reasoning_effort": "xhigh"}, {"thinkingLevel": "high"}),
+    ("gemini-2.5-flash", {"reasoning_effort": "max"}, {"thinkingBudget": 24576}),
     ("gemini-3-pro-preview", {"reasoning_tokens": 6400}, {"thinkingBudget": 6400}),
     (
         "gemini-3-flash-preview",
@@ -151,8 +153,10 @@ def test_reasoning_can_be_turned_off(asked: dict[str, Any]) -> None:
         ("gemini-2.5-pro", {"reasoning_tokens": 0}),
         ("gemini-3-flash-preview", {"reasoning_effort": "none"}),
         ("gemini-pro-latest", {"reasoning_effort": "none"}),
-        ("gemini-3.5-flash", {"reasoning_effort": "xhigh"}),
-        ("gemini-2.5-flash", {"parallel_tool_calls": False}),
+        ("gemini-3.5-flash", {"reasoning_effort": "boundless"}),
+        ("gemini-2.0-flash", {"reasoning_effort": "low"}),
+        ("gemini-2.0-flash", {"reasoning_tokens": 900}),
+        ("gemini-2.5-flash", {"tools": [weather()], "parallel_tool_calls": False}),
         (
             "gemini-2.5-flash",
             {"tools": [weather()], "response_format": {"type": "json_object"}},
@@ -175,20 +179,15 @@ def test_parallel_calls_are_the_default_and_may_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cache", "sent"),
-    [
-        ("cachedContents/abc", "cachedContents/abc"),
-        ("abc", "cachedContents/abc"),
-        ("projects/p/locations/l/cachedContents/1",) * 2,
-        (True, None),
-        ({"type": "ephemeral"}, None),
-        (None, None),
-    ],
+    "asked", [{"reasoning_effort": "none"}, {"reasoning_tokens": 0}]
 )
-def test_a_cached_content_is_named_and_other_caching_is_implicit(
-    cache: Any, sent: str | None
-) -> None:
-    assert build(cache=cache).body.get("cachedContent") == sent
+def test_a_model_that_does_not_think_need_not_be_told(asked: dict[str, Any]) -> None:
+    assert config(model="gemini-2.0-flash", **asked) == {}
+
+
+@pytest.mark.parametrize("cache", [True, False, "abc", {"ttl": "1h"}])
+def test_caching_is_implicit(cache: Any) -> None:
+    assert build(cache=cache).body == build().body
 
 
 def test_extra_params_reach_the_body_and_join_the_configs() -> None:
@@ -332,7 +331,7 @@ def test_strict_functions_are_validated_unless_the_mode_says_more(
 
 
 @pytest.mark.parametrize(
-    "choice", ["any", {"type": "function"}, {"function": {"name": "x"}}, 1]
+    "choice", ["some", {"type": "function"}, {"function": {"name": "x"}}, 1]
 )
 def test_an_unknown_tool_choice_is_refused(choice: Any) -> None:
     with pytest.raises(InvalidRequestError, match="tool_choice"):

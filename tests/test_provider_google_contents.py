@@ -129,10 +129,6 @@ MEDIA = [
         {"inlineData": {"mimeType": "image/png", "data": "iVBORw0="}},
     ),
     (
-        {"type": "file", "file": {"filename": "a", "file_data": "data:,a%20b"}},
-        {"inlineData": {"mimeType": "text/plain", "data": "YSBi"}},
-    ),
-    (
         {
             "type": "file",
             "file": {"file_data": "data:application/pdf;name=a.pdf;base64,JVBERi0="},
@@ -178,6 +174,23 @@ MEDIA = [
 @pytest.mark.parametrize(("part", "sent"), MEDIA)
 def test_parts(part: dict[str, Any], sent: dict[str, Any]) -> None:
     assert parts(user(part)) == [sent]
+
+
+@pytest.mark.parametrize(
+    ("detail", "level"),
+    [("low", "MEDIA_RESOLUTION_LOW"), ("high", "MEDIA_RESOLUTION_HIGH")],
+)
+def test_detail_is_the_resolution_since_gemini_3(detail: str, level: str) -> None:
+    image = {"type": "image_url", "image_url": {"url": PNG, "detail": detail}}
+    [part] = parts(user(image), model=NEW)
+    assert part["mediaResolution"] == {"level": level}
+    result_parts = parts(calls(("c", "f", "{}")), result("c", [image]), model=NEW)
+    assert "mediaResolution" not in repr(result_parts)
+
+
+def test_detail_auto_is_the_default() -> None:
+    image = {"type": "image_url", "image_url": {"url": PNG, "detail": "auto"}}
+    assert "mediaResolution" not in repr(parts(user(image), model=NEW))
 
 
 @pytest.mark.parametrize(

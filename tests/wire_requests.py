@@ -137,9 +137,7 @@ def _from_openai(body: JSON, endpoint: Endpoint) -> LLMRequest:
     )
     fields |= _take(body, seed="random_seed", max_tokens="max_tokens")
     fields |= _take(body, max_tokens="max_completion_tokens")
-    cache = _take(body, "prompt_cache_key", "prompt_cache_retention")
-    cache = {name.removeprefix("prompt_cache_"): v for name, v in cache.items()}
-    cache |= body.pop("prompt_cache_options", None) or {}
+    fields |= _take(body, cache="prompt_cache_key")
     reasoning = body.get("reasoning") or {}
     if endpoint.name == "openrouter" and len(reasoning) == 1:
         names = {"effort": "reasoning_effort", "max_tokens": "reasoning_tokens"}
@@ -150,7 +148,6 @@ def _from_openai(body: JSON, endpoint: Endpoint) -> LLMRequest:
     return LLMRequest(
         body.pop("model", None) or "",
         messages,
-        cache=cache or None,
         extra_params=body,
         **fields,
     )
@@ -186,9 +183,7 @@ def _from_responses(body: JSON, endpoint: Endpoint) -> LLMRequest:
     fields = _take(
         body, "temperature", "top_p", "parallel_tool_calls", "tool_choice", "stream"
     )
-    fields |= _take(body, max_tokens="max_output_tokens")
-    if "prompt_cache_key" in body:
-        fields["cache"] = {"key": body.pop("prompt_cache_key")}
+    fields |= _take(body, max_tokens="max_output_tokens", cache="prompt_cache_key")
     if (body.get("reasoning") or {}).get("effort"):
         reasoning = dict(body["reasoning"])
         fields["reasoning_effort"] = reasoning.pop("effort")
@@ -446,8 +441,6 @@ def _from_google(body: JSON, endpoint: Endpoint) -> LLMRequest:
             fields["response_format"] = {"type": "json_schema", "json_schema": spec}
     if config:
         body["generationConfig"] = config
-    if isinstance(body.get("cachedContent"), str):
-        fields["cache"] = body.pop("cachedContent")
     if body.get("tools"):
         fields["tools"] = _google_tools(body.pop("tools"))
     _read_tool_config(body, fields)
