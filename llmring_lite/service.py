@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
@@ -18,16 +17,16 @@ from llmring_lite.deadline import (
 )
 from llmring_lite.dispatch import Dispatcher
 from llmring_lite.dispatch_call import Answer, Call, note_usage
-from llmring_lite.exceptions import ModelNotFoundError, ProviderResponseError
-from llmring_lite.facts import Facts, fetch
-from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path, find_lockfile
+from llmring_lite.exceptions import ProviderResponseError
+from llmring_lite.facts import Facts
+from llmring_lite.lockfile import find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
 from llmring_lite.parts import fetch_parts, has_files, load_parts
 from llmring_lite.provider import WireFormat
 from llmring_lite.records import replace
 from llmring_lite.registry_window import estimate_tokens
 from llmring_lite.retry import RetryPolicy
-from llmring_lite.routing import Candidate, Route, Router
+from llmring_lite.routing import Candidate, Route
 from llmring_lite.schemas import (
     INHERIT,
     LLMRequest,
@@ -36,12 +35,11 @@ from llmring_lite.schemas import (
     as_messages,
 )
 from llmring_lite.senders import Senders
+from llmring_lite.service_aliases import AliasMethods
+from llmring_lite.service_files import FileMethods
 
 if TYPE_CHECKING:
-    from llmring_lite.files import FileRegistry
     from llmring_lite.recorder import Recorder
-    from llmring_lite.registry import RegistryModel
-    from llmring_lite.registry_client import Registry
 
 T = TypeVar("T")
 Messages = str | Message | Iterable[Message | Mapping[str, Any]] | None
@@ -50,15 +48,12 @@ TIMEOUT_VARIABLE: Final = "LLMRING_PROVIDER_TIMEOUT_S"
 STRICT_COST_VARIABLE: Final = "LLMRING_STRICT_COST"
 
 
-class LLMRing:
+class LLMRing(AliasMethods, FileMethods):
     """Routes chats to models by the aliases of a lockfile.
 
     One ring serves any number of threads, pickles (connections stay behind), and
     survives a fork. It is a context manager; `close()` gives up its connections.
     """
-
-    lockfile: Lockfile
-    lockfile_path: Path
 
     def __init__(
         self,
@@ -120,11 +115,6 @@ class LLMRing:
             api_key=api_key,
         )
         self._use(find_lockfile(lockfile_path))
-
-    def _use(self, path: Path) -> None:
-        self.lockfile_path = path
-        self.lockfile = Lockfile.load(path)
-        self._router = Router(self.lockfile, self._profile)
 
     def __repr__(self) -> str:
         return f"LLMRing(lockfile_path={str(self.lockfile_path)!r})"
@@ -352,12 +342,7 @@ class LLMRing:
                 note_usage(record, response.usage)
         return self._finish(response, route, attempts)
 
-    # Cost and facts --------------------------------------------------------------
-
-    @property
-    def registry(self) -> Registry:
-        """What is known of models; see `registry_client.Registry`."""
-        return self._facts.registry
+    # Cost --------------------------------------------------------------
 
     def calculate_cost(self, response: LLMResponse) -> dict[str, Any]:
         """What a reply cost, in USD.
@@ -367,197 +352,6 @@ class LLMRing:
             them, and `cost_status`: `priced`, or why the costs are None.
         """
         return cost.calculate(self._facts.of(response.model).rates, response.usage)
-
-    def get_model_info(
-        self, model_or_alias: str, profile: str | None = None
-    ) -> RegistryModel:
-        """What the registry knows of a model; of an alias, of the one it resolves to.
-
-        Raises:
-            ModelNotFoundError: The registry doesn't know it.
-            AliasNotFoundError, ProviderNotFoundError: The name means nothing.
-        """
-        candidates = self._router.route(model_or_alias, profile).candidates
-        usable = [c for c in candidates if keys.has_key(c.endpoint)]
-        candidate = (usable or candidates)[0]
-        model = self._facts.find(candidate.ref)
-        if model is None:
-            raise ModelNotFoundError(
-                f"the registry at {self.registry.url} doesn't know it",
-                provider=candidate.endpoint.name,
-                model=candidate.model,
-            )
-        return model
-
-    # Aliases ---------------------------------------------------------------------
-
-    def resolve_alias(self, alias_or_model: str, profile: str | None = None) -> str:
-        """`"provider:model"`: the first candidate whose provider has a key.
-
-        Raises:
-            AliasNotFoundError, ProviderNotFoundError: The name means nothing.
-            ProviderAuthenticationError: No candidate's provider has a key.
-        """
-        return self._router.resolve(alias_or_model, profile).ref
-
-    def resolve_candidates(
-        self, alias_or_model: str, profile: str | None = None
-    ) -> list[str]:
-        """All candidates whose provider has a key, in order. Raises as above."""
-        return [c.ref for c in self._router.usable(alias_or_model, profile)]
-
-    def has_alias(self, alias: str, profile: str | None = None) -> bool:
-        """Is it an alias of the profile? Never raises."""
-        return self._router.has_alias(alias, profile)
-
-    def require_aliases(
-        self,
-        names: Iterable[str],
-        *,
-        profile: str | None = None,
-        context: str | None = None,
-    ) -> None:
-        """Check at start-up that every alias a program needs is bound.
-
-        Raises:
-            ValueError: Names the context, every missing alias, and the lockfile.
-        """
-        self._router.require(names, profile, context)
-
-    def list_aliases(self, profile: str | None = None) -> dict[str, str]:
-        """Alias -> its first `provider:model`, in the lockfile's order."""
-        name = self._router.profile(profile)
-        bindings = self.lockfile.get_profile(name).bindings
-        return {alias: self._router.listed(alias, name)[0] for alias in bindings}
-
-    def bind_alias(
-        self,
-        alias: str,
-        models: str | Iterable[str],
-        profile: str | None = None,
-        **options: Any,
-    ) -> None:
-        """Bind an alias, in the lockfile on disk, at once.
-
-        Args:
-            models: References in order of preference; a str may hold several,
-                separated by commas.
-            profile: Default: the profile in force.
-            options: `strategy`, `weights`, `hedge_after`, `conditions`,
-                `parameters`, `constraints`, `guardrails`. What is not given stays.
-
-        A pattern such as `anthropic:*` is resolved now, by the registry's data that
-        is here: the cheapest model that satisfies `constraints`, then the newest.
-
-        Without a lockfile of your own, `./llmring.lock` is made.
-
-        Raises:
-            LockfileValidationError: The binding is impossible; nothing is written.
-            LockfileError: The file can't be written.
-            RegistryError: No model matches a pattern and its constraints.
-        """
-        path = self._writable_path()
-        models = models.split(",") if isinstance(models, str) else list(models)
-        if any("*" in model for model in models if isinstance(model, str)):
-            from llmring_lite.registry_select import pin  # few bind, fewer by pattern
-
-            models, options["constraints"] = pin(
-                models, options.get("constraints") or {}, self.registry.catalogue
-            )
-        lockfile_edit().bind(
-            path, alias, models, profile=self._router.profile(profile), **options
-        )
-        self._use(path)
-
-    def unbind_alias(self, alias: str, profile: str | None = None) -> None:
-        """Remove an alias from the lockfile on disk, at once.
-
-        Raises:
-            AliasNotFoundError: It is not bound in the profile.
-        """
-        path = self._writable_path()
-        lockfile_edit().unbind(path, alias, profile=self._router.profile(profile))
-        self._use(path)
-
-    def init_lockfile(
-        self, path: str | os.PathLike[str] | None = None, force: bool = False
-    ) -> Path:
-        """Write a lockfile with defaults for the providers whose keys are set.
-
-        The ring uses it from then on. The registry is asked for its newest data on
-        these providers, and an Ollama on this machine for its models.
-
-        Raises:
-            LockfileError: It exists, and `force` is False.
-        """
-        from llmring_lite.proposal import write
-
-        target = Path(path) if path is not None else self._writable_path()
-        write(target, self.registry, fetch, force=force)
-        self._use(target)
-        return target
-
-    def clear_alias_cache(self) -> None:
-        """Forget resolutions; read the lockfile and the registry's files again."""
-        self._facts.clear()
-        self._use(self.lockfile_path)
-
-    def _writable_path(self) -> Path:
-        """The lockfile to change: never the one inside the package."""
-        if self.lockfile_path == bundled_path():
-            return Path.cwd() / LOCKFILE_NAME
-        return self.lockfile_path
-
-    # Files -----------------------------------------------------------------------
-
-    @property
-    def _files(self) -> FileRegistry:
-        from llmring_lite.files import FileRegistry  # few programs have files
-
-        registry: FileRegistry = self.__dict__.setdefault("_registry", FileRegistry())
-        return registry
-
-    def register_file(
-        self, path: str | os.PathLike[str], *, name: str | None = None
-    ) -> str:
-        """Give a local file an id that calls to any provider may use.
-
-        Nothing is sent yet: a provider gets the file with the first call that needs
-        it, and again when its content has changed.
-
-        Args:
-            path: PDF, image, audio, text, or a video for Gemini.
-            name: What providers and models are told. Default: the file's own.
-
-        Returns:
-            For `LLMRequest.files`, or a part `{"type": "file", "file": {"file_id"}}`.
-
-        Raises:
-            InvalidRequestError: The file can't be read, or is empty.
-        """
-        return self._files.register(path, name)
-
-    def deregister_file(self, file_id: str) -> bool:
-        """Forget a file, and delete its copies at the providers.
-
-        A copy that can't be deleted is no error; the logger `llmring_lite` warns of it.
-
-        Returns:
-            Whether such a file was registered.
-        """
-        return self._files.deregister(
-            file_id, lambda name: self._senders.of(self._router.endpoint(name))
-        )
-
-    def list_registered_files(self) -> list[dict[str, Any]]:
-        """The registered files, in the order in which they were registered.
-
-        Returns:
-            Dicts with `id`, `path`, `name`, `size` in bytes, `media_type`, `sha256`,
-            and `uploads`: provider -> `id` there, `uploaded_at`, `expires_at` (ISO
-            8601; None: it stays) of each copy of the content as last seen.
-        """
-        return self._files.entries()
 
     # Providers -------------------------------------------------------------------
 
@@ -592,13 +386,6 @@ def _recorder(
     from llmring_lite.recorder import make_recorder
 
     return make_recorder(receipts=receipts, server_url=server_url, **options)
-
-
-def lockfile_edit() -> Any:
-    """The editor, loaded by those who write: most programs only read."""
-    from llmring_lite import lockfile_edit as module
-
-    return module
 
 
 def _as_request(

@@ -39,7 +39,7 @@ LAYERS = (
     ("senders", "facts"),
     ("chat_stream",),
     ("recorder",),
-    ("service",),
+    ("service*",),
     # front doors
     ("quickstart",),
     ("cli*",),
