@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from typing import Any, Final
 
 from llmring_lite import keys
@@ -15,10 +14,10 @@ from llmring_lite.cli_lockfile import (
 from llmring_lite.cli_models import binding_details
 from llmring_lite.cli_options import add_json_option, add_lockfile_options
 from llmring_lite.cli_output import complain, paint, say, say_json, say_table
-from llmring_lite.exceptions import ProviderAuthenticationError
-from llmring_lite.lockfile import AliasBinding
+from llmring_lite.dispatch import Dispatcher
+from llmring_lite.explain import explain_candidates, find_problem, host_of
 from llmring_lite.provider import Endpoint
-from llmring_lite.routing import Candidate, Route, Router
+from llmring_lite.routing import Route, Router
 
 # explain -------------------------------------------------------------------------
 
@@ -34,7 +33,7 @@ def run_explain(args: Namespace) -> int:
     profile, profile_source = profile_and_source(args, lockfile)
     router = Router(lockfile)
     route = router.route(args.alias, profile)
-    candidates = _explain_candidates(route)
+    candidates = explain_candidates(route, Dispatcher())
     facts = {
         "name": args.alias,
         "lockfile": str(lockfile.path),
@@ -87,100 +86,6 @@ def _package_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _explain_candidates(route: Route) -> list[dict[str, Any]]:
-    """Each candidate with its verdict, in the lockfile's order."""
-    explained: list[dict[str, Any]] = []
-    usable = 0
-    for candidate in route.candidates:
-        problem = find_problem(candidate.endpoint)
-        if not keys.has_key(candidate.endpoint):
-            verdict, why = "skipped", str(problem)
-        elif problem:
-            verdict, why = "fails", problem
-        else:
-            verdict, why = _role(route.binding, usable), _credential(candidate)
-            usable += 1
-        explained.append(
-            {
-                "model": candidate.ref,
-                "usable": not problem,
-                "verdict": verdict,
-                "reason": why,
-                "host": host_of(candidate.endpoint),
-                **_listed_settings(route.binding, candidate),
-            }
-        )
-    return explained
-
-
-_ROLES: Final = {
-    "race": "raced",
-    "split": "shares",
-    "weighted": "shares",
-    "round_robin": "takes turns",
-    "least_connections": "takes turns",
-}
-"""Strategy -> what a usable candidate does; `fallback` depends on its place."""
-
-
-def _role(binding: AliasBinding | None, usable_before: int) -> str:
-    if binding is not None and binding.strategy in _ROLES:
-        return _ROLES[binding.strategy]
-    return "fallback" if usable_before else "used"
-
-
-def _credential(candidate: Candidate) -> str:
-    variable = keys.key_variable(candidate.endpoint)
-    return f"{variable} is set" if variable else "needs no key"
-
-
-def _listed_settings(
-    binding: AliasBinding | None, candidate: Candidate
-) -> dict[str, Any]:
-    """Weight and conditions, where the binding itself lists the candidate."""
-    if binding is None or candidate.ref not in binding.models:
-        return {}
-    settings: dict[str, Any] = {}
-    if binding.weights is not None:
-        settings["weight"] = binding.weights[binding.models.index(candidate.ref)]
-    if candidate.ref in binding.conditions:
-        settings["conditions"] = list(binding.conditions[candidate.ref])
-    return settings
-
-
-def find_problem(endpoint: Endpoint) -> str | None:
-    """Why the endpoint can't be called, None if it can.
-
-    Asks the same functions as a call does; nothing is sent.
-    """
-    if not keys.has_key(endpoint):
-        return f"no key: set {' or '.join(endpoint.api_key_env)}"
-    url = keys.base_url(endpoint)
-    if not url:
-        return f"no address: set {' or '.join(endpoint.base_url_env)}"
-    try:
-        keys.parse_origin(url)
-        keys.lookup(replace(endpoint, base_url=url))
-    except ValueError as error:
-        return str(error)
-    except ProviderAuthenticationError as error:
-        return error.message
-    return None
-
-
-def host_of(endpoint: Endpoint) -> str | None:
-    """Where the endpoint lives; None if it has no usable address, or needs none."""
-    if endpoint.kind == "mock":
-        return None
-    try:
-        origin = keys.parse_origin(keys.base_url(endpoint))
-    except ValueError:
-        return None
-    usual = {"https": 443, "http": 80}[origin.scheme]
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    return host if origin.port == usual else f"{host}:{origin.port}"
-
-
 def _say_explanation(facts: dict[str, Any], route: Route) -> None:
     kind = "alias" if route.binding is not None else "model"
     lines = [
@@ -210,6 +115,8 @@ def _verdict(candidate: dict[str, Any]) -> str:
         text += f", {candidate['weight']:g} %"
     if "conditions" in candidate:
         text += f", on {', '.join(candidate['conditions'])}"
+    if candidate["usable"]:
+        text += f", breaker {candidate['breaker']}"
     return text
 
 

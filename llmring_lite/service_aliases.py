@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmring_lite import keys
+from llmring_lite.dispatch import Dispatcher
 from llmring_lite.exceptions import ModelNotFoundError
 from llmring_lite.facts import Facts, fetch
 from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path
@@ -28,6 +29,7 @@ class AliasMethods:
 
     lockfile: Lockfile
     lockfile_path: Path
+    _dispatcher: Dispatcher
     _facts: Facts
     _profile: str | None
     _router: Router
@@ -56,6 +58,23 @@ class AliasMethods:
     ) -> list[str]:
         """All candidates whose provider has a key, in order. Raises as above."""
         return [c.ref for c in self._router.usable(alias_or_model, profile)]
+
+    def explain(
+        self, alias_or_model: str, profile: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What a call would use, and why: one dict a candidate, in order.
+
+        Returns:
+            As `explain.explain_candidates`: `model`, `usable`, `verdict`, `reason`,
+            `host`, `breaker`, `retry_after`, `weight`, `conditions`.
+
+        Raises:
+            AliasNotFoundError, ProviderNotFoundError: The name means nothing.
+        """
+        from llmring_lite.explain import explain_candidates  # for people, not programs
+
+        route = self._router.route(alias_or_model, profile)
+        return explain_candidates(route, self._dispatcher)
 
     def has_alias(self, alias: str, profile: str | None = None) -> bool:
         """Is it an alias of the profile? Never raises."""

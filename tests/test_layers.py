@@ -36,7 +36,7 @@ LAYERS = (
     # edge: the network
     ("transport*", "provider_mock"),
     ("attempt", "dispatch*", "parts", "files*", "usage_log"),
-    ("senders", "facts"),
+    ("senders", "facts", "explain"),
     ("chat_stream",),
     ("recorder",),
     ("service*",),

@@ -850,6 +850,24 @@ def test_has_alias_never_raises(write: Write, name: Any) -> None:
     assert LLMRing().has_alias(name) is False
 
 
+def test_explain_tells_who_is_used_and_how_the_breakers_are(write: Write) -> None:
+    with serving(failure("Busy", "503 S")) as bad:
+        write(
+            endpoint("bad", bad.url)
+            + PROFILE
+            + binding("a", "openai:gpt", "bad:m", "mock:echo")
+        )
+        with LLMRing(max_retries=0) as ring:
+            for _ in range(3):
+                ring.chat("a", "hi")
+            skipped, failing, spare = ring.explain("a")
+    assert (skipped["usable"], skipped["verdict"]) == (False, "skipped")
+    assert "OPENAI_API_KEY" in skipped["reason"]
+    assert (failing["model"], failing["breaker"]) == ("bad:m", "open")
+    assert 0 < failing["retry_after"] <= 10
+    assert (spare["verdict"], spare["breaker"]) == ("fallback", "closed")
+
+
 def test_require_aliases_lists_everything_at_once(write: Write) -> None:
     path = write(LOCKFILE)
     ring = LLMRing()
