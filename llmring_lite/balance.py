@@ -139,3 +139,42 @@ class Latency:
                 if left <= 0:
                     return _BOUNDS[min(index, len(_BOUNDS) - 1)]
         return _BOUNDS[-1]
+
+
+# A tenth is no binary fraction: ten of them fall short of one.
+_DUST: Final = 1e-9
+
+
+class HedgeBudget:
+    """Keeps extra requests a small share of the calls.
+
+    Every call earns a tenth of a hedge; savings are capped, so that an outage after a
+    long calm doesn't double the load. A first hedge is allowed on credit.
+    """
+
+    def __init__(self, share: float = 0.1, savings: float = 10.0) -> None:
+        """Args:
+        share: Hedges a call earns.
+        savings: Most hedges that can be saved up.
+        """
+        self._share = share
+        self._savings = savings
+        self._lock = threading.Lock()
+        self._balance = 1.0
+        self._debt = 1.0
+
+    def earn(self) -> None:
+        """Count a call."""
+        with self._lock:
+            if self._debt > _DUST:
+                self._debt -= self._share
+            else:
+                self._balance = min(self._savings, self._balance + self._share)
+
+    def spend(self) -> bool:
+        """Take one hedge; False if there is none."""
+        with self._lock:
+            if self._balance < 1 - _DUST:
+                return False
+            self._balance -= 1
+            return True

@@ -32,7 +32,6 @@ from llmring_lite.exceptions import (
     ContentFilterError,
     ProviderError,
 )
-from llmring_lite.race import Race
 from llmring_lite.retry import RetryPolicy
 from llmring_lite.routing import Candidate, Route, no_usable_candidate
 
@@ -331,6 +330,8 @@ class Dispatcher:
 
         hedges = self.shared.hedges
         hedges.earn()
+        from llmring_lite.race import Race  # for those who race
+
         race = Race(
             [runner(index) for index in range(len(order))],
             cancel=lambda index: deadlines[index].cancel(),

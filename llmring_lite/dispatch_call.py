@@ -13,7 +13,6 @@ from llmring_lite.exceptions import (
     ContextLengthError,
     ProviderError,
 )
-from llmring_lite.race import HedgeBudget
 from llmring_lite.records import dataclass, field
 from llmring_lite.routing import Candidate, Route
 
@@ -73,7 +72,7 @@ class Shared:
         self.turns: dict[tuple[str, str], balance.Turns] = {}
         self.latencies: dict[str, balance.Latency] = {}
         self.in_flight = balance.InFlight()
-        self.hedges = HedgeBudget()
+        self.hedges = balance.HedgeBudget()
 
 
 class Lease:

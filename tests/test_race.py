@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from loopback import eventually
 
-from llmring_lite.race import HedgeBudget, Race
+from llmring_lite.balance import HedgeBudget
+from llmring_lite.race import Race
 
 
 class Lane:
