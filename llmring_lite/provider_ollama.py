@@ -272,7 +272,7 @@ def _calls(message: JSON, data: JSON, request: LLMRequest, start: int) -> list[J
     for index, call in enumerate(message.get("tool_calls") or (), start):
         function = call["function"]
         call_id = call.get("id") or make_call_id(
-            request, data.get("created_at"), index, function
+            request, data.get("created_at"), index, function["name"]
         )
         arguments = arguments_text(function.get("arguments"))
         calls.append(make_call(call_id, function["name"], arguments))

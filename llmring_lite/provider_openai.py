@@ -17,17 +17,14 @@ and these `quirks`:
 - `reasoning_echo`: wants `reasoning_content` in assistant turns with tool calls, be it
   empty.
 - `openai_cache`: caches by itself; marks become breakpoints for models that know them.
-- `automatic_cache`: caches by itself, and may refuse marks and keys: marks are left
-  out, a key is an error.
+- `automatic_cache`: caches by itself, and may refuse marks and keys.
 - `cache_control`: takes Anthropic's `cache_control` for the whole request.
 - `grok_conversation`: takes the cache key in the header `x-grok-conv-id`.
 
 An endpoint without any of the last four gets marks on the parts that bear them, for it
-may be a gateway, and the key as `prompt_cache_key`.
-
-`LLMRequest.cache` is a key (a str), or a dict of `key`, `retention` (`"24h"`), and for
-newer models `mode` and `ttl` (https://platform.openai.com/docs/guides/prompt-caching).
-True, or a dict with only a `ttl`, asks for what most of these servers do unasked.
+may be a gateway, and the key of `LLMRequest.cache` as `prompt_cache_key`
+(https://platform.openai.com/docs/guides/prompt-caching). That a prompt be cached is
+what most of these servers do unasked.
 """
 
 from __future__ import annotations
@@ -38,22 +35,22 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_openai_messages import build_messages
 from llmring_lite.provider_openai_models import has_fixed_sampling, reasons
 from llmring_lite.provider_openai_reply import parse_response
 from llmring_lite.provider_openai_stream import parse_stream
 from llmring_lite.provider_parameters import (
+    CacheHint,
+    cache_hint,
     extra_body,
     requested_effort,
     without_unsupported,
 )
+from llmring_lite.provider_tools import has_tools, read_function, read_tool_choice
 from llmring_lite.schemas import LLMRequest
 
-_SAME_NAME: Final = ("temperature", "top_p", "stop", "parallel_tool_calls")
-
-_TOOL_CHOICES: Final = ("auto", "none", "required")
+_SAME_NAME: Final = ("temperature", "top_p", "stop")
 
 # https://platform.openai.com/docs/api-reference/chat/create#chat-create-stop
 _NO_STOP: Final = r"(?:.*/)?(?:ft:)?(?:o3(?!-mini)|o4-mini)"
@@ -80,12 +77,11 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         body[name] = request.seed
     if request.max_tokens is not None:
         body[_max_tokens_field(request, endpoint)] = request.max_tokens
-    if request.tools:  # OpenAI refuses an empty list
-        body["tools"] = request.tools
-    if request.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(request.tool_choice)
+    body |= _tools(request)
     body |= _reasoning(request, endpoint)
-    body |= _cache(request.cache, endpoint)
+    hint = cache_hint(request)
+    if hint is not None:
+        body |= _cache(hint, endpoint.quirks)
     if request.response_format is not None:
         _add_response_format(body, request.response_format, endpoint)
     extra = extra_body(request)
@@ -97,7 +93,7 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     return HTTPRequest(
         url=_url(request.model, endpoint),
         body=body | extra,
-        headers=_headers(request.cache, endpoint),
+        headers=_headers(hint, endpoint.quirks),
     )
 
 
@@ -140,8 +136,6 @@ def _unsupported(request: LLMRequest, endpoint: Endpoint) -> dict[str, str]:
         if effort not in (None, "none") and reasons(model) is False:
             for name in ("reasoning_effort", "reasoning_tokens"):
                 unsupported[name] = f"{model} doesn't reason"
-    if "automatic_cache" in endpoint.quirks and _cache_options(request.cache):
-        unsupported["cache"] = f"{endpoint.name} has no cache keys, and caches unasked"
     return unsupported
 
 
@@ -171,63 +165,38 @@ def _reasoning(request: LLMRequest, endpoint: Endpoint) -> JSON:
     return {"reasoning_effort": effort}
 
 
-def _tool_choice(choice: Any) -> Any:
-    if isinstance(choice, Mapping):
-        return dict(choice)
-    if choice == "any":  # Mistral's and Anthropic's word
-        return "required"
-    if choice not in _TOOL_CHOICES:
-        raise InvalidRequestError(
-            f"unknown tool_choice {choice!r}; known are {', '.join(_TOOL_CHOICES)} and "
-            '{"type": "function", "function": {"name": ...}}'
-        )
-    return choice
-
-
-# Prompt caching ------------------------------------------------------------------
-
-
-def _cache_options(cache: Any) -> dict[str, Any]:
-    """Key, retention, mode and ttl, if `cache` says more than that it is wanted."""
-    if isinstance(cache, str):
-        return {"key": cache}
-    if isinstance(cache, Mapping):
-        return dict(cache) if cache.keys() - {"ttl", "type"} else {}
-    if cache is None or isinstance(cache, bool):
-        return {}
-    raise InvalidRequestError(
-        f"cache is {cache!r}; it can be True, a key, or a dict of key, retention, "
-        "mode, ttl"
-    )
-
-
-def _cache(cache: Any, endpoint: Endpoint) -> JSON:
-    options = _cache_options(cache)
+def _tools(request: LLMRequest) -> JSON:
     fields: JSON = {}
-    if "cache_control" in endpoint.quirks and cache:
-        ttl = (
-            {"ttl": cache["ttl"]}
-            if isinstance(cache, Mapping) and "ttl" in cache
-            else {}
-        )
-        fields["cache_control"] = {"type": "ephemeral", **ttl}
-    if "key" in options and "grok_conversation" not in endpoint.quirks:
-        fields["prompt_cache_key"] = options["key"]
-    if "retention" in options:
-        fields["prompt_cache_retention"] = options["retention"]
-    if "mode" in options:
-        fields["prompt_cache_options"] = {
-            name: options[name] for name in ("mode", "ttl") if name in options
-        }
+    for index, tool in enumerate(request.tools or ()):
+        read_function(tool, f"tools[{index}]")  # check it
+    if request.tools:  # OpenAI refuses an empty list
+        fields["tools"] = request.tools
+    choice = read_tool_choice(request)
+    if choice is not None and choice.mode == "function":
+        named = {"type": "function", "function": {"name": choice.name}}
+        fields["tool_choice"] = named
+    elif choice is not None:
+        fields["tool_choice"] = choice.given or choice.mode
+    if request.parallel_tool_calls is not None and has_tools(request):
+        fields["parallel_tool_calls"] = request.parallel_tool_calls
     return fields
 
 
-def _headers(cache: Any, endpoint: Endpoint) -> dict[str, str]:
+def _cache(hint: CacheHint, quirks: frozenset[str]) -> JSON:
+    fields: JSON = {}
+    if "cache_control" in quirks:
+        ttl = {"ttl": hint.ttl} if hint.ttl else {}
+        fields["cache_control"] = {"type": "ephemeral", **ttl}
+    if hint.key is not None and not quirks & {"automatic_cache", "grok_conversation"}:
+        fields["prompt_cache_key"] = hint.key
+    return fields
+
+
+def _headers(hint: CacheHint | None, quirks: frozenset[str]) -> dict[str, str]:
     """https://docs.x.ai/developers/advanced-api-usage/prompt-caching"""
-    key = _cache_options(cache).get("key")
-    if key is None or "grok_conversation" not in endpoint.quirks:
+    if hint is None or hint.key is None or "grok_conversation" not in quirks:
         return {}
-    return {"x-grok-conv-id": key}
+    return {"x-grok-conv-id": hint.key}
 
 
 # Structured output ---------------------------------------------------------------

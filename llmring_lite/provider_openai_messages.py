@@ -7,15 +7,21 @@ gets back what `provider_openai_reply` kept of it.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON, Endpoint, own_data
-from llmring_lite.provider_openai_reply import REASONING_TEXT, SENT_BACK, arguments_text
+from llmring_lite.provider_openai_reply import REASONING_TEXT, SENT_BACK
+from llmring_lite.provider_parts import Converters, convert_parts
+from llmring_lite.provider_tools import (
+    answered_call,
+    make_call,
+    read_call,
+    with_failure_told,
+)
 from llmring_lite.schemas import LLMRequest, Message
 
 Part = dict[str, Any]
@@ -80,16 +86,11 @@ def _message(message: Message, where: str, dialect: _Dialect) -> JSON:
         role = "system"
     sent: JSON = {"role": role}
     if role == "tool":
-        if not message.tool_call_id:
-            raise InvalidRequestError(f"{where} has the role tool but no tool_call_id")
-        sent["tool_call_id"] = _call_id(message.tool_call_id, dialect)
-        sent["content"] = _content(
-            _tool_result(message.content), message, where, dialect
-        )
+        sent["tool_call_id"] = _call_id(answered_call(message, where), dialect)
+        message = with_failure_told(message)
     elif message.content is None:
         raise InvalidRequestError(f"{where} has no content")
-    else:
-        sent["content"] = _content(message.content, message, where, dialect)
+    sent["content"] = _content(message.content or "", message, where, dialect)
     if message.name:
         sent["name"] = message.name
     return sent
@@ -125,24 +126,12 @@ def _assistant(message: Message, where: str, dialect: _Dialect) -> JSON:
 def _tool_calls(
     message: Message, where: str, own: Mapping[str, Any], dialect: _Dialect
 ) -> list[JSON]:
+    extras = own.get("call_extras", {})
     sent = []
-    for number, call in enumerate(message.tool_calls or ()):
-        function = call.get("function")
-        if not call.get("id") or not function or not function.get("name"):
-            raise InvalidRequestError(
-                f"{where}.tool_calls[{number}] needs an id, and a function with a name"
-            )
-        sent.append(
-            {
-                "id": _call_id(call["id"], dialect),
-                "type": "function",
-                "function": {
-                    "name": function["name"],
-                    "arguments": arguments_text(function.get("arguments")),
-                },
-                **own.get("call_extras", {}).get(call["id"], {}),
-            }
-        )
+    for number, given in enumerate(message.tool_calls or ()):
+        call = read_call(given, f"{where}.tool_calls[{number}]")
+        wire = make_call(_call_id(call.id, dialect), call.name, call.arguments)
+        sent.append(wire | extras.get(call.id, {}))
     return [*sent, *own.get("tool_calls", ())]
 
 
@@ -164,19 +153,6 @@ def _call_id(call_id: str, dialect: _Dialect) -> str:
     return call_id
 
 
-def _tool_result(content: Any) -> Any:
-    """A result as text or parts: other values, which a function may return, as JSON."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and content and all(map(_is_part, content)):
-        return content
-    return "" if content is None else json.dumps(content, ensure_ascii=False)
-
-
-def _is_part(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("type") in _PARTS
-
-
 # Content -------------------------------------------------------------------------
 
 
@@ -188,10 +164,10 @@ def _content(
         if not mark or not content:
             return content
         content = _text_parts(content)
-    parts = [
-        _part(part, f"{where}.content[{number}]", message.role, dialect)
-        for number, part in enumerate(content)
-    ]
+    parts = list(convert_parts(content, where, _PARTS, dialect))
+    for given, part in zip(content, parts, strict=True):
+        if given.get("cache_control"):
+            _set_mark(part, given["cache_control"], message.role, dialect)
     if mark and parts:
         _set_mark(parts[-1], mark, message.role, dialect)
     return parts
@@ -201,26 +177,6 @@ def _text_parts(text: str) -> list[Part]:
     return [{"type": "text", "text": text}] if text else []
 
 
-def _part(part: Part, where: str, role: str, dialect: _Dialect) -> Part:
-    kind = part.get("type") or ""
-    if kind not in _PARTS:
-        raise InvalidRequestError(
-            f"{where} has the unknown type {kind!r}; known are {', '.join(_PARTS)}"
-        )
-    if part.get(kind) is None:
-        raise InvalidRequestError(
-            f'{where} must have the form {{"type": "{kind}", "{kind}": ...}}'
-        )
-    # Fields beside these are the server's own, and for it to judge.
-    sent = {k: v for k, v in part.items() if v is not None and k != "cache_control"}
-    adapt = _PARTS[kind]
-    if adapt is not None:
-        sent = adapt(sent, where, dialect)
-    if part.get("cache_control"):
-        _set_mark(sent, part["cache_control"], role, dialect)
-    return sent
-
-
 def _set_mark(part: Part, control: Any, role: str, dialect: _Dialect) -> None:
     if dialect.mark == "cache_control":
         part.setdefault("cache_control", control)
@@ -228,39 +184,46 @@ def _set_mark(part: Part, control: Any, role: str, dialect: _Dialect) -> None:
         part["prompt_cache_breakpoint"] = {"mode": "explicit"}
 
 
-def _image(part: Part, where: str, dialect: _Dialect) -> Part:
+def _as_it_is(part: Part, place: str, dialect: _Dialect) -> Part:
+    if part[part["type"]] is None:
+        raise TypeError("it is empty")
+    # Fields beside these are the server's own, and for it to judge.
+    return {k: v for k, v in part.items() if v is not None and k != "cache_control"}
+
+
+def _image(part: Part, place: str, dialect: _Dialect) -> Part:
     image = part["image_url"]
     url = {"url": image} if isinstance(image, str) else dict(image)
-    return {**part, "image_url": url}
+    return {**_as_it_is(part, place, dialect), "image_url": url}
 
 
-def _file(part: Part, where: str, dialect: _Dialect) -> Part:
+def _file(part: Part, place: str, dialect: _Dialect) -> Part:
     """https://platform.openai.com/docs/guides/pdf-files; for Mistral
     https://docs.mistral.ai/capabilities/document_ai/document_qna/."""
     file = part["file"]
     data, file_id = file.get("file_data"), file.get("file_id")
     if not data and not file_id:
-        raise InvalidRequestError(f"{where}.file has neither file_data nor file_id")
+        raise InvalidRequestError(f"{place} has neither file_data nor file_id")
     name = file.get("filename")
     if data and not name:
         is_pdf = data.startswith("data:application/pdf")
         name = "document.pdf" if is_pdf else "document"
     if "document_url" not in dialect.quirks:
-        return {**part, "file": {**file, "filename": name} if data else dict(file)}
+        file = {**file, "filename": name} if data else dict(file)
+        return {**_as_it_is(part, place, dialect), "file": file}
     if not data:
         return {"type": "file", "file_id": file_id}
     return {"type": "document_url", "document_url": data, "document_name": name}
 
 
-_PARTS: Final[Mapping[str, Callable[[Part, str, _Dialect], Part] | None]] = {
-    "text": None,
+_PARTS: Final[Converters[Part]] = {
+    "text": _as_it_is,
     "image_url": _image,
     "file": _file,
-    "input_audio": None,
-    "refusal": None,
+    "input_audio": _as_it_is,
+    "refusal": _as_it_is,
     # Of compatible servers: OpenRouter, vLLM, Z.AI; Mistral
-    "video_url": None,
-    "audio_url": None,
-    "document_url": None,
+    "video_url": _as_it_is,
+    "audio_url": _as_it_is,
+    "document_url": _as_it_is,
 }
-"""Part types that are known, and how those are adapted that need it."""

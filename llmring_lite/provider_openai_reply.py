@@ -14,9 +14,7 @@ function of a call, by the call's id.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, Final
 
 from llmring_lite.exceptions import (
@@ -26,6 +24,7 @@ from llmring_lite.exceptions import (
 )
 from llmring_lite.provider import JSON, make_usage
 from llmring_lite.provider_errors import parse_error
+from llmring_lite.provider_tools import arguments_text, make_call, make_call_id
 from llmring_lite.schemas import LLMRequest, LLMResponse
 
 _FINISH: Final[Mapping[str, str]] = {
@@ -215,43 +214,14 @@ def split_tool_calls(
             continue
         name = call["function"]["name"]
         arguments = arguments_text(function.get("arguments"))
-        call_id = call.get("id") or _make_id(
-            body.get("id"),
-            body.get("created"),
-            len(request.messages),
-            len(calls),
-            name,
-            arguments,
+        call_id = call.get("id") or make_call_id(
+            request, body.get("id"), body.get("created"), len(calls), name, arguments
         )
-        calls.append(
-            {
-                "id": call_id,
-                "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }
-        )
+        calls.append(make_call(call_id, name, arguments))
         if call.get("extra_content"):
             extras[call_id] = {"extra_content": call["extra_content"]}
     kept = {"tool_calls": custom, "call_extras": extras}
     return calls, {name: value for name, value in kept.items() if value}
-
-
-def arguments_text(sent: Any) -> str:
-    """JSON text of a call's arguments, however the server sent them."""
-    if isinstance(sent, str):
-        return "{}" if sent.strip() in ("", "null") else sent
-    if sent is None:
-        return "{}"
-    return json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
-
-
-def _make_id(*facts: Any) -> str:
-    """An id for a call that came without one, the same whenever it is parsed again.
-
-    The facts include the number of messages so far: two turns that ask for the same
-    get different ids.
-    """
-    return "call_" + sha256(repr(facts).encode()).hexdigest()[:24]
 
 
 # Token counts --------------------------------------------------------------------

@@ -15,7 +15,6 @@ from typing import Any, Final
 from llmring_lite.provider import JSON, StreamEvent
 from llmring_lite.provider_openai_reply import (
     REASONING_TEXT,
-    arguments_text,
     check_no_error,
     check_not_broken_off,
     finish_reason,
@@ -24,6 +23,7 @@ from llmring_lite.provider_openai_reply import (
     split_tool_calls,
     thinking_text,
 )
+from llmring_lite.provider_tools import arguments_text
 from llmring_lite.schemas import LLMRequest, StreamChunk
 
 

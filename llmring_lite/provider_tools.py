@@ -50,13 +50,18 @@ def read_tool_choice(request: LLMRequest) -> ToolChoice | None:
     choice = _choice(request.tool_choice)
     if choice is None or choice.mode == "own":
         return choice
-    if request.tools or "tools" in request.extra_params:
+    if has_tools(request):
         return choice
     if choice.is_forced:
         raise InvalidRequestError(
             f"tool_choice {request.tool_choice!r} needs tools, and the request has none"
         )
     return None
+
+
+def has_tools(request: LLMRequest) -> bool:
+    """Whether there are tools, an API's own in `extra_params` included."""
+    return bool(request.tools) or "tools" in request.extra_params
 
 
 def _choice(given: Any) -> ToolChoice | None:
@@ -66,12 +71,12 @@ def _choice(given: Any) -> ToolChoice | None:
         mode = _SYNONYMS.get(given, given)
         if mode in _MODES:
             return ToolChoice(mode)
-    elif isinstance(given, Mapping) and given.get("type") == "function":
-        function = given.get("function")
-        name = (function if isinstance(function, Mapping) else given).get("name")
+    elif isinstance(given, Mapping) and given.get("type", "function") == "function":
+        function = given.get("function", given)  # Responses API: no object inside
+        name = function.get("name") if isinstance(function, Mapping) else None
         if isinstance(name, str) and name:
             return ToolChoice("function", name)
-    elif isinstance(given, Mapping) and isinstance(given.get("type"), str):
+    elif isinstance(given, Mapping):
         return ToolChoice("own", given=given)
     raise InvalidRequestError(
         f"unknown tool_choice {given!r}; known are {', '.join(_MODES)} and "

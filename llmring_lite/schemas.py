@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from llmring_lite.exceptions import InvalidRequestError
-from llmring_lite.records import dataclass, field
+from llmring_lite.records import dataclass, field, replace
 
 
 class _Inherit(Enum):
@@ -29,6 +29,8 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 Content: TypeAlias = str | list[dict[str, Any]] | None
 """Text, or parts: `text`, `image_url`, `image`, `file`, `input_audio`."""
 
+_PARTS: Final = frozenset({"text", "image_url", "image", "file", "input_audio"})
+
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
 
 
@@ -39,7 +41,8 @@ class Message:
     Attributes:
         role: `system`, `developer`, `user`, `assistant` or `tool`.
         content: A str, or a list of parts (see `Content`); None only for an
-            assistant turn that has nothing but tool calls.
+            assistant turn that has nothing but tool calls. For `tool` turns any JSON
+            value that a function may return; what is no text is sent as JSON text.
         tool_calls: Calls of an assistant turn, in OpenAI's format.
         tool_call_id: For `tool` turns: the call that this is the result of.
         name: For `tool` turns the function's name; else a participant's name.
@@ -93,7 +96,27 @@ def as_message(value: Message | Mapping[str, Any] | str) -> Message:
             f"unknown message role {message.role!r}; known are "
             + ", ".join(sorted(ROLES))
         )
+    if message.role == "tool" and not isinstance(message.content, str | None):
+        return _with_text_result(message)
     return message
+
+
+def _with_text_result(message: Message) -> Message:
+    """The result of a call as text, unless it is a list of parts."""
+    content: Any = message.content
+    if isinstance(content, list) and any(
+        isinstance(part, Mapping) and part.get("type") in _PARTS for part in content
+    ):
+        return message
+    import json  # few results are anything but text
+
+    try:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"the result of a tool is neither text nor a JSON value ({error})"
+        ) from None
+    return replace(message, content=text)
 
 
 def as_messages(

@@ -331,7 +331,7 @@ def test_strict_functions_are_validated_unless_the_mode_says_more(
 
 
 @pytest.mark.parametrize(
-    "choice", ["some", {"type": "function"}, {"function": {"name": "x"}}, 1]
+    "choice", ["some", {"type": "function"}, {"function": {"name": ""}}, 1]
 )
 def test_an_unknown_tool_choice_is_refused(choice: Any) -> None:
     with pytest.raises(InvalidRequestError, match="tool_choice"):

@@ -144,6 +144,13 @@ def required_for_any(body: JSON) -> JSON:
     return body
 
 
+def named_choice(body: JSON) -> JSON:
+    choice = body.get("tool_choice")
+    if isinstance(choice, dict) and "function" in choice:
+        choice.setdefault("type", "function")
+    return body
+
+
 def image_as_object(body: JSON) -> JSON:
     for message in body["messages"]:
         for part in message["content"] if _is_list(message.get("content")) else ():
@@ -429,6 +436,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(reasoning_once, "one text under two names"),
         Rule(empty_arguments, "no arguments are an empty object"),
         Rule(required_for_any, "Mistral's docs: any and required are the same"),
+        Rule(named_choice, "it names a function", "huggingface"),
         Rule(image_as_object, "the API takes an address, and an object with it"),
         Rule(model_in_the_address, "a deployment's address names the model", "azure"),
         Rule(ids_by_order, "Mistral takes nine characters; others hashed", "mistral"),
