@@ -57,6 +57,13 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "registry refresh": ("cli_registry", "fetch the registry's newest data"),
     "cache info": ("cli_registry", "show what the registry's cache holds"),
     "cache clear": ("cli_registry", "empty the registry's cache"),
+    "stats": ("cli_receipts", "sum up calls, tokens, cost and latency"),
+    "export": ("cli_receipts", "write receipts as CSV or JSON"),
+    "receipts list": ("cli_receipts", "list the last receipts"),
+    "receipts verify": ("cli_receipts_proof", "check that no receipt was changed"),
+    "receipts keygen": ("cli_receipts_proof", "make a key to sign receipts with"),
+    "receipts checkpoint": ("cli_receipts_proof", "certify how far receipts got"),
+    "receipts bundle": ("cli_receipts_proof", "certify the sums of a period"),
 }
 """Command -> its module, and what it does in a few words."""
 

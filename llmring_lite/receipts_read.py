@@ -91,20 +91,8 @@ def iter_receipts(
     """
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE):
-                number += 1
-                line = parse_line(raw)
-                kind, seq = line.get("kind"), line.get("seq")
-                if not isinstance(kind, str) or not isinstance(seq, int):
-                    skipped(number)
-                elif (
-                    kind == "receipt"
-                    and (up_to is None or seq <= up_to)
-                    and (period is None or period.holds(line.get("timestamp")))
-                ):
-                    yield line
+        # Now, and not when the first receipt is asked for: nothing is printed yet.
+        open(name, "rb").close()
     except FileNotFoundError:
         raise ReceiptError(
             f"no receipts at {name}: they are written once LLMRing(receipts=...) or "
@@ -112,3 +100,26 @@ def iter_receipts(
         ) from None
     except OSError as error:
         raise ReceiptError(f"can't read {name}: {error.strerror}") from error
+    return _iter_receipts(name, period, up_to, skipped)
+
+
+def _iter_receipts(
+    name: str,
+    period: Period | None,
+    up_to: int | None,
+    skipped: Callable[[int], object],
+) -> Iterator[dict[str, Any]]:
+    with open(name, "rb") as file:
+        number = 0
+        while raw := file.readline(MAX_LINE):
+            number += 1
+            line = parse_line(raw)
+            kind, seq = line.get("kind"), line.get("seq")
+            if not isinstance(kind, str) or not isinstance(seq, int):
+                skipped(number)
+            elif (
+                kind == "receipt"
+                and (up_to is None or seq <= up_to)
+                and (period is None or period.holds(line.get("timestamp")))
+            ):
+                yield line

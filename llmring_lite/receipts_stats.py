@@ -1,14 +1,14 @@
 """Sums over receipts: calls, errors, tokens, cost, latency. Exact, whatever the order.
 
 Costs are decimal strings in the receipts, and are added up as decimals. Percentiles are
-values that occurred (nearest rank), over the calls that were answered.
+values that occurred (nearest rank), over the calls that were answered to their end.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Any, Final
 
@@ -27,8 +27,10 @@ class Totals:
         calls: All of them, failed ones included.
         errors: How many failed.
         prompt_tokens, completion_tokens, total_tokens: Where known.
-        cost: USD, of the calls whose cost is known.
-        unpriced: Answered calls whose cost is not known.
+        cost: USD, of the replies whose cost is known.
+        unused_cost: USD, of replies that came to attempts but were not used: those of
+            losers of a race, or withheld, or against their schema.
+        unpriced: Calls that didn't fail and whose cost is not known.
     """
 
     __slots__ = (
@@ -40,12 +42,13 @@ class Totals:
         "prompt_tokens",
         "total_tokens",
         "unpriced",
+        "unused_cost",
     )
 
     def __init__(self) -> None:
         self.calls = self.errors = self.unpriced = 0
         self.prompt_tokens = self.completion_tokens = self.total_tokens = 0
-        self.cost = Decimal(0)
+        self.cost = self.unused_cost = Decimal(0)
         self._durations = array("d")
 
     def add(self, receipt: Mapping[str, Any]) -> None:
@@ -60,12 +63,18 @@ class Totals:
             self.cost = _EXACT.add(self.cost, cost)
         elif not failed:
             self.unpriced += 1
+        for unused in _unused_costs(receipt.get("attempts")):
+            self.unused_cost = _EXACT.add(self.unused_cost, unused)
         duration = receipt.get("duration_ms")
-        if isinstance(duration, (int, float)) and not failed:
+        if (
+            isinstance(duration, (int, float))
+            and not failed
+            and receipt.get("finish_reason") is not None
+        ):
             self._durations.append(duration)
 
     def percentiles(self, *shares: float) -> list[float | None]:
-        """Milliseconds that this share of the answered calls did not exceed."""
+        """Milliseconds that this share of the calls did not exceed."""
         ordered = sorted(self._durations)
         count = len(ordered)
         return [
@@ -83,6 +92,7 @@ class Totals:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "total_cost": decimal_text(self.cost),
+            "unused_cost": decimal_text(self.unused_cost),
             "unpriced": self.unpriced,
             "p50_ms": p50,
             "p95_ms": p95,
@@ -137,6 +147,14 @@ def _value(receipt: Mapping[str, Any], dimension: str) -> str | None:
 
 def _count(value: Any) -> int:
     return value if value.__class__ is int and value > 0 else 0
+
+
+def _unused_costs(attempts: Any) -> Iterator[Decimal]:
+    for attempt in attempts if isinstance(attempts, list) else ():
+        if isinstance(attempt, dict):
+            cost = _cost(attempt.get("total_cost"))
+            if cost is not None:
+                yield cost
 
 
 def _cost(text: Any) -> Decimal | None:
