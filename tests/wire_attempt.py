@@ -92,12 +92,26 @@ def _ask(
 
 
 def ask_recorded(
-    record: Record, body: bytes, broken: ProviderError | None = None
+    record: Record,
+    body: bytes,
+    broken: ProviderError | None = None,
+    stream: bool | None = None,
 ) -> LLMResponse:
-    """The reply to a recorded request, if the answer has this body."""
+    """The reply to a recorded request, if the answer has this body.
+
+    `stream`: ask for a stream or not, whatever was recorded.
+    """
     sent = record["response"]
     reply = CannedReply(sent["status"], sent["headers"], body, broken)
-    return ask(wire.kind_of(record), _request(record["id"]), reply)
+    request = request_of(record)
+    if stream is not None:
+        request = replace(request, stream=stream)
+    return ask(wire.kind_of(record), request, reply)
+
+
+def request_of(record: Record) -> LLMRequest:
+    """The recorded request, or a minimal one where it can't be expressed."""
+    return _request(record["id"])
 
 
 @cache
