@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any, Protocol
 
 from llmring_lite import keys
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import ProviderError, ProviderResponseError
-from llmring_lite.framing import iter_ndjson, iter_sse
-from llmring_lite.provider import Endpoint, HTTPRequest, StreamEvent, WireFormat
+from llmring_lite.provider import Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_errors import find_request_id, parse_error
 from llmring_lite.routing import Candidate
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 
 # What a mapper may raise for a body of a shape it doesn't expect.
-_SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class Reply(Protocol):
@@ -83,8 +81,8 @@ def complete(
         key = keys.lookup(sender.endpoint)
         reply = sender.send(wire.build_request(request, sender.endpoint), key, deadline)
         if not 200 <= reply.status < 300:
-            raise _refusal(reply.status, reply.headers, reply.body)
-        response = _parse(wire, reply.body, reply.status, request)
+            raise refusal_of(reply.status, reply.headers, reply.body)
+        response = parse_reply(wire, reply.body, reply.status, request)
         response.provider = candidate.endpoint.name
         response.model = candidate.ref
         response.request_id = find_request_id(reply.headers)
@@ -109,7 +107,7 @@ def is_filtered(response: LLMResponse) -> bool:
     return response.finish_reason == "content_filter" and not response.content
 
 
-def _parse(
+def parse_reply(
     wire: WireFormat, data: bytes, status: int, request: LLMRequest
 ) -> LLMResponse:
     try:
@@ -123,9 +121,9 @@ def _parse(
         ) from error
     try:
         response = wire.parse_response(body, request)
-        _check_types(response.content, response)
+        check_types(response.content, response)
         return response
-    except _SHAPE_ERRORS as error:
+    except SHAPE_ERRORS as error:
         raise ProviderResponseError(
             f"the reply has an unexpected shape ({type(error).__name__}: {error}): "
             f"{_excerpt(data.decode('utf-8', 'replace'))}",
@@ -133,7 +131,7 @@ def _parse(
         ) from error
 
 
-def _check_types(text: Any, reply: LLMResponse | StreamChunk) -> None:
+def check_types(text: Any, reply: LLMResponse | StreamChunk) -> None:
     """Raise for a value that a mapper passed on from a body that breaks its format.
 
     Here for all of them: they test what they need to know, not every text.
@@ -154,7 +152,7 @@ def _without_comments(data: bytes) -> bytes:
     return data
 
 
-def _refusal(status: int, headers: Any, body: bytes) -> ProviderError:
+def refusal_of(status: int, headers: Any, body: bytes) -> ProviderError:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -181,154 +179,3 @@ def named(
         error.partial = key.redact(error.partial)
         error.args = (error.message,)
     return error
-
-
-class OpenStream:
-    """A stream whose first chunk has arrived.
-
-    Until then another candidate may take over; from then on the caller is committed.
-    """
-
-    def __init__(
-        self,
-        reply: StreamReply,
-        chunks: Iterator[StreamChunk],
-        candidate: Candidate,
-        key: keys.Secret | None,
-    ) -> None:
-        self.candidate = candidate
-        self._reply = reply
-        self._key = key
-        self._chunks = self._guarded(chunks)
-        self._first: list[StreamChunk] = []
-
-    @property
-    def request_id(self) -> str | None:
-        """The provider's id of the request."""
-        return find_request_id(self._reply.headers)
-
-    def fetch_first(self) -> None:
-        """Wait for the first chunk.
-
-        Raises:
-            ProviderError: What ended the stream before it.
-        """
-        first = next(self._chunks, None)
-        if first is None:
-            raise self._cut_off()
-        self._first.append(first)
-
-    def chunks(self) -> Iterator[StreamChunk]:
-        """All chunks, the first one included; the last has a finish reason.
-
-        Raises:
-            ProviderError: The stream broke off; the caller adds the partial text.
-        """
-        for chunk in chain(self._first, self._chunks):
-            if chunk.finish_reason is not None:
-                self._reply.finish()
-                yield chunk
-                return
-            yield chunk
-        raise self._cut_off()
-
-    def is_filtered(self) -> bool:
-        """Does it end at once, withheld by a content filter?"""
-        first = self._first[0]
-        return first.finish_reason == "content_filter" and not first.delta
-
-    def close(self) -> None:
-        """Hang up. May be called from another thread, and twice."""
-        self._reply.close()
-
-    def _guarded(self, chunks: Iterator[StreamChunk]) -> Iterator[StreamChunk]:
-        try:
-            for chunk in chunks:
-                # Of nearly all chunks there is nothing but the text to check.
-                if chunk.delta.__class__ is not str or chunk.delta == "":
-                    _check_types(chunk.delta, chunk)
-                yield chunk
-        except ProviderError as error:
-            self.close()
-            raise named(error, self.candidate, self._key)  # noqa: B904
-        except _SHAPE_ERRORS as error:
-            self.close()
-            failure = ProviderResponseError(
-                "the stream holds an event of unexpected shape "
-                f"({type(error).__name__}: {error})",
-                status_code=self._reply.status,
-            )
-            raise named(failure, self.candidate, self._key) from error
-
-    def _cut_off(self) -> ProviderError:
-        self.close()
-        return named(
-            ProviderResponseError(
-                "the stream ended before the reply was complete",
-                status_code=self._reply.status,
-            ),
-            self.candidate,
-            self._key,
-        )
-
-
-def open_stream(
-    sender: Sender,
-    wire: WireFormat,
-    candidate: Candidate,
-    request: LLMRequest,
-    deadline: Deadline,
-) -> OpenStream:
-    """Ask a candidate for a stream, and wait for its first chunk.
-
-    Raises as `complete`.
-    """
-    key = None
-    try:
-        key = keys.lookup(sender.endpoint)
-        reply = sender.stream(
-            wire.build_request(request, sender.endpoint), key, deadline
-        )
-        if not 200 <= reply.status < 300:
-            raise _refusal(reply.status, reply.headers, reply.read())
-    except ProviderError as error:
-        raise named(error, candidate, key)  # noqa: B904
-    stream = OpenStream(reply, _parse_stream(wire, reply, request), candidate, key)
-    stream.fetch_first()
-    return stream
-
-
-def _parse_stream(
-    wire: WireFormat, reply: StreamReply, request: LLMRequest
-) -> Iterator[StreamChunk]:
-    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if wire.framing == "ndjson":
-        yield from wire.parse_stream(iter_ndjson(reply.chunks()), request)
-    elif media_type != "application/json":
-        yield from wire.parse_stream(iter_sse(reply.chunks()), request)
-    else:
-        # A server that can't stream answers whole; Gemini without `alt=sse` sends
-        # its events as one array.
-        body = reply.read()
-        if body.lstrip().startswith(b"["):
-            yield from wire.parse_stream([StreamEvent("", body.decode())], request)
-        else:
-            response = _parse(wire, body, reply.status, request)
-            yield from _as_chunks(response)
-
-
-def _as_chunks(response: LLMResponse) -> Iterator[StreamChunk]:
-    """A whole reply as the stream it would have been."""
-    if response.reasoning:
-        yield StreamChunk(reasoning=response.reasoning)
-    if response.content:
-        yield StreamChunk(response.content)
-    if response.tool_calls:
-        yield StreamChunk(tool_calls=response.tool_calls)
-    yield StreamChunk(
-        finish_reason=response.finish_reason,
-        usage=response.usage,
-        refusal=response.refusal,
-        raw=response.raw,
-        provider_data=response.provider_data,
-    )

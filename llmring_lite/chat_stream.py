@@ -7,7 +7,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from llmring_lite.attempt import OpenStream, check_structure, named
+from llmring_lite.attempt import check_structure, named
+from llmring_lite.attempt_stream import OpenStream
 from llmring_lite.exceptions import LLMRingError, ProviderError
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 

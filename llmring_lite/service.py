@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from llmring_lite import attempt, cost, keys
-from llmring_lite.chat_stream import ChatStream
 from llmring_lite.deadline import (
     DEFAULT_TIMEOUT,
     Deadline,
@@ -39,6 +38,7 @@ from llmring_lite.service_aliases import AliasMethods
 from llmring_lite.service_files import FileMethods
 
 if TYPE_CHECKING:
+    from llmring_lite.chat_stream import ChatStream
     from llmring_lite.recorder import Recorder
 
 T = TypeVar("T")
@@ -231,12 +231,16 @@ class LLMRing(AliasMethods, FileMethods):
         return self.recorder.stream(self.lockfile, route, request, self._open)
 
     def _open(self, request: LLMRequest, route: Route) -> ChatStream:
+        # Four modules that programs without streams never need.
+        from llmring_lite.attempt_stream import OpenStream, open_stream
+        from llmring_lite.chat_stream import ChatStream
+
         answer = self._dispatch(
             route,
             request,
-            attempt.open_stream,
-            attempt.OpenStream.close,
-            attempt.OpenStream.is_filtered,
+            open_stream,
+            OpenStream.close,
+            OpenStream.is_filtered,
         )
         return ChatStream(
             answer.value,

@@ -35,7 +35,7 @@ LAYERS = (
     ("routing", "files_wire", "files_facts", "audit", "proposal"),
     # edge: the network
     ("transport*", "provider_mock"),
-    ("attempt", "dispatch*", "parts", "files*", "usage_log"),
+    ("attempt*", "dispatch*", "parts", "files*", "usage_log"),
     ("senders", "facts", "explain"),
     ("chat_stream",),
     ("recorder",),

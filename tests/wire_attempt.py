@@ -11,7 +11,7 @@ import wire
 from wire import Record
 from wire_requests import Inexpressible, to_request
 
-from llmring_lite import LLMRequest, LLMResponse, attempt
+from llmring_lite import LLMRequest, LLMResponse, attempt, attempt_stream
 from llmring_lite.chat_stream import ChatStream
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import ProviderError
@@ -84,7 +84,9 @@ def _ask(
     if not request.stream:
         return attempt.complete(sender, format_, *rest)
     stream = ChatStream(
-        attempt.open_stream(sender, format_, *rest), request, lambda response: None
+        attempt_stream.open_stream(sender, format_, *rest),
+        request,
+        lambda response: None,
     )
     for _ in stream:
         pass
