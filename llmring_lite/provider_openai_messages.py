@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON, Endpoint, own_data
+from llmring_lite.provider_openai_models import knows_breakpoints
 from llmring_lite.provider_openai_reply import REASONING_TEXT, SENT_BACK
 from llmring_lite.provider_parts import Converters, convert_parts
 from llmring_lite.provider_tools import (
@@ -64,11 +65,7 @@ def _cache_mark(model: str, quirks: frozenset[str]) -> str | None:
         return None
     if "openai_cache" not in quirks:
         return "cache_control"
-    # From gpt-5.6 on prefixes are matched at breakpoints:
-    # https://platform.openai.com/docs/guides/prompt-caching
-    version = re.search(r"\bgpt-(\d+)(?:\.(\d+))?", model)
-    knows = version and (int(version[1]), int(version[2] or 0)) >= (5, 6)
-    return "prompt_cache_breakpoint" if knows else None
+    return "prompt_cache_breakpoint" if knows_breakpoints(model) else None
 
 
 def _thinks(request: LLMRequest) -> bool:

@@ -50,5 +50,15 @@ def needs_responses(model: str) -> bool:
     return re.match(_RESPONSES_ONLY, _bare(model)) is not None
 
 
+def knows_breakpoints(model: str) -> bool:
+    """Whether its parts may bear `prompt_cache_breakpoint`.
+
+    From gpt-5.6 on prefixes are matched there:
+    https://platform.openai.com/docs/guides/prompt-caching
+    """
+    version = re.search(r"\bgpt-(\d+)(?:\.(\d+))?", model)
+    return version is not None and (int(version[1]), int(version[2] or 0)) >= (5, 6)
+
+
 def _bare(model: str) -> str:
     return model.lower().rpartition("/")[2]

@@ -18,33 +18,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_openai_models import has_fixed_sampling
 from llmring_lite.provider_openai_models import reasons as reasons_by_name
 from llmring_lite.provider_openai_responses_input import input_items
 from llmring_lite.provider_openai_responses_reply import parse_response, parse_stream
 from llmring_lite.provider_parameters import (
+    cache_hint,
     extra_body,
     requested_effort,
     without_unsupported,
 )
+from llmring_lite.provider_tools import has_tools, read_function, read_tool_choice
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema, strict_schema
 
-_SAME_NAME: Final = ("temperature", "top_p", "parallel_tool_calls")
+_SAME_NAME: Final = ("temperature", "top_p")
 
 # Parameters by which a caller puts the state of the conversation on the server.
 _STATEFUL: Final = frozenset({"previous_response_id", "conversation", "background"})
-
-_TOOL_CHOICES: Final = frozenset({"auto", "none", "required"})
 
 
 def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     """The request to `/responses`.
 
     Raises:
-        UnsupportedParameterError: `stop`, `seed`, a participant's name, audio.
+        UnsupportedParameterError: The API, or this model, can't take something.
         InvalidRequestError: A message, tool or tool choice makes no sense.
     """
     request = without_unsupported(request, endpoint, _unsupported(request))
@@ -66,7 +65,7 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     if reasons:
         # Other models refuse it: "Encrypted content is not supported".
         body["include"] = ["reasoning.encrypted_content"]
-    if effort is not None:
+    if effort is not None and reasons is not False:
         body["reasoning"] = {"effort": effort}
     if request.max_tokens is not None:
         body["max_output_tokens"] = request.max_tokens
@@ -75,11 +74,15 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         body["text"] = {"format": text_format}
     if request.tools:
         body["tools"] = [_tool(tool, i) for i, tool in enumerate(request.tools)]
-    if request.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(request.tool_choice)
-    cache_key = _cache_key(request.cache)
-    if cache_key is not None:
-        body["prompt_cache_key"] = cache_key
+    choice = read_tool_choice(request)
+    if choice is not None:
+        named = {"type": "function", "name": choice.name} if choice.name else None
+        body["tool_choice"] = named or choice.given or choice.mode
+    if request.parallel_tool_calls is not None and has_tools(request):
+        body["parallel_tool_calls"] = request.parallel_tool_calls
+    hint = cache_hint(request)
+    if hint is not None and hint.key is not None:
+        body["prompt_cache_key"] = hint.key
     return HTTPRequest(url=_url(endpoint), body=_merged(body, extra))
 
 
@@ -122,6 +125,9 @@ def _unsupported(request: LLMRequest) -> dict[str, str]:
         for name in ("temperature", "top_p"):
             if getattr(request, name) != 1:
                 unsupported[name] = f"{request.model} takes only its default, 1"
+    if reasons_by_name(request.model) is False and requested_effort(request) != "none":
+        for name in ("reasoning_effort", "reasoning_tokens"):
+            unsupported[name] = f"{request.model} doesn't reason"
     return unsupported
 
 
@@ -149,13 +155,11 @@ def _text_format(response_format: Mapping[str, Any] | None) -> JSON | None:
     return text_format
 
 
-def _tool(tool: Mapping[str, Any], index: int) -> JSON:
+def _tool(tool: JSON, index: int) -> JSON:
     """A function tool flattened; the API's own tools pass as they are."""
-    function = tool.get("function")
+    function = read_function(tool, f"tools[{index}]")
     if function is None:
-        return dict(tool)
-    if "name" not in function:
-        raise InvalidRequestError(f"tools[{index}].function has no name")
+        return tool
     flat = {"type": "function", **function}
     if flat.get("parameters") is None:
         flat["parameters"] = {
@@ -167,27 +171,6 @@ def _tool(tool: Mapping[str, Any], index: int) -> JSON:
     # Chat Completions takes a missing `strict` for false, this API for true.
     flat["strict"] = bool(flat.get("strict"))
     return flat
-
-
-def _tool_choice(choice: Any) -> Any:
-    if isinstance(choice, Mapping):
-        if isinstance(choice.get("function"), Mapping):
-            return {"type": "function", "name": choice["function"]["name"]}
-        return dict(choice)
-    if choice not in _TOOL_CHOICES:
-        raise InvalidRequestError(
-            f"unknown tool_choice {choice!r}; known are "
-            + ", ".join(sorted(_TOOL_CHOICES))
-            + ' and {"type": "function", "function": {"name": ...}}'
-        )
-    return choice
-
-
-def _cache_key(cache: Any) -> str | None:
-    """The caller's cache key; caching itself happens without being asked for."""
-    if isinstance(cache, Mapping):
-        cache = cache.get("key")
-    return cache if isinstance(cache, str) else None
 
 
 WIRE: Final = WireFormat(

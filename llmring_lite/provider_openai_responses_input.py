@@ -5,7 +5,7 @@ carry so that it can become input again.
     carried(output, stored=...) -> what belongs into `LLMResponse.provider_data`
 
 System and developer messages stay items at their place: `instructions` holds only
-one text, and puts it first. Cache hints need nothing, for OpenAI caches by itself.
+one text, and puts it first.
 
 A reply is replayed from two sources. Its text and its calls come from the message
 itself; everything else (reasoning, items of server tools, ids, phases, namespaces)
@@ -19,11 +19,21 @@ https://platform.openai.com/docs/guides/reasoning#keeping-reasoning-items-in-con
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
 from llmring_lite.provider import JSON, Endpoint, own_data
+from llmring_lite.provider_openai_models import knows_breakpoints
+from llmring_lite.provider_parts import (
+    Converters,
+    convert_parts,
+    image_url,
+    is_data_url,
+    refuse_names,
+    texts_only,
+    unsupported,
+)
+from llmring_lite.provider_tools import answered_call, read_call, with_failure_told
 from llmring_lite.schemas import LLMRequest, Message
 
 _CALL_ID_LIMIT: Final = 64
@@ -41,39 +51,32 @@ def input_items(
         UnsupportedParameterError: A message holds something the API can't take.
         InvalidRequestError: A message, part or tool call makes no sense.
     """
+    refuse_names(request, "the Responses API")
     items: list[JSON] = []
-    droppable = request.extra_params.get("drop_unsupported")
+    marks = "openai_cache" in endpoint.quirks and knows_breakpoints(request.model)
     for index, message in enumerate(request.messages):
         where = f"messages[{index}]"
-        if message.name is not None and message.role != "tool" and not droppable:
-            raise _unsupported(
-                f"{where}.name", "the Responses API has no participant names"
-            )
         if message.role == "tool":
-            items.append(_tool_result(message, items, where))
+            items.append(_tool_result(message, items, where, marks))
         elif message.role == "assistant":
             frames = (own_data(message, endpoint) or {}).get("output") or []
             if not with_reasoning:
                 frames = _without(_is_reasoning, frames)
             items += _assistant_items(message, frames, where)
         else:
-            content = _input_content(message.content, f"{where}.content")
+            content = _input_content(message, where, marks)
             items.append({"role": message.role, "content": content})
     return items
 
 
-def _tool_result(message: Message, before: Iterable[JSON], where: str) -> JSON:
-    if not message.tool_call_id:
-        raise InvalidRequestError(
-            f"{where} is the result of a tool but has no tool_call_id"
-        )
-    content = message.content
-    if isinstance(content, list) and all(p.get("type") == "text" for p in content):
+def _tool_result(
+    message: Message, before: Iterable[JSON], where: str, marks: bool
+) -> JSON:
+    call_id = _call_id(answered_call(message, where))
+    output = _input_content(with_failure_told(message), where, marks)
+    if isinstance(output, list) and all(p.keys() == {"type", "text"} for p in output):
         # Lists came later than text, and only to some servers.
-        output: Any = "\n\n".join(part["text"] for part in content)
-    else:
-        output = _input_content(content, f"{where}.content")
-    call_id = _call_id(message.tool_call_id)
+        output = "\n\n".join(part["text"] for part in output)
     # Calls of custom tools are in `raw` and, as whole items, in `provider_data`.
     is_custom = any(
         item.get("type") == "custom_tool_call" and item.get("call_id") == call_id
@@ -86,114 +89,83 @@ def _tool_result(message: Message, before: Iterable[JSON], where: str) -> JSON:
 # Parts of user, system and tool messages ------------------------------------------
 
 
-def _input_content(content: Any, where: str) -> Any:
-    if content is None:
-        return ""
+def _input_content(message: Message, where: str, marks: bool) -> str | list[JSON]:
+    """A message's content; `marks` says whether parts may bear breakpoints.
+
+    https://platform.openai.com/docs/guides/prompt-caching
+    """
+    content = message.content or ""
+    mark = marks and (message.metadata or {}).get("cache_control")
     if isinstance(content, str):
-        return content
-    return [
-        _input_part(part, f"{where}[{index}]") for index, part in enumerate(content)
-    ]
+        if not mark or not content:
+            return content
+        content = [{"type": "text", "text": content}]
+    parts = list(convert_parts(content, where, _PARTS))
+    for given, part in zip(content, parts, strict=True):
+        if (marks and given.get("cache_control")) or (mark and part is parts[-1]):
+            part["prompt_cache_breakpoint"] = {"mode": "explicit"}
+    return parts
 
 
-def _input_part(part: Mapping[str, Any], where: str) -> JSON:
-    kind = part.get("type")
-    if kind == "input_audio":
-        raise _unsupported(f"{where} (input_audio)", "the Responses API takes no audio")
-    build = _PARTS.get(kind or "")
-    if build is None:
-        raise _unknown(kind, where)
-    try:
-        return build(part)
-    except (KeyError, TypeError) as missing:
-        raise InvalidRequestError(f"{where} ({kind}) lacks {missing}") from missing
-
-
-def _text(part: Mapping[str, Any]) -> JSON:
+def _text(part: JSON, place: str) -> JSON:
     return {"type": "input_text", "text": part["text"]}
 
 
-def _image(part: Mapping[str, Any]) -> JSON:
+def _image(part: JSON, place: str) -> JSON:
+    item = {"type": "input_image", "image_url": image_url(part)}
     image = part["image_url"]
-    if isinstance(image, str):
-        image = {"url": image}
-    item = {"type": "input_image", "image_url": image["url"]}
-    if image.get("detail") is not None:
+    if isinstance(image, dict) and image.get("detail") is not None:
         item["detail"] = image["detail"]
     return item
 
 
-def _file(part: Mapping[str, Any]) -> JSON:
+def _file(part: JSON, place: str) -> JSON:
     file = part["file"]
     if file.get("file_id"):
         return {"type": "input_file", "file_id": file["file_id"]}
     data = file["file_data"]
-    if data.startswith(("https://", "http://")):
+    if not is_data_url(data):
         return {"type": "input_file", "file_url": data}
     # The API refuses inline data without a name.
     name = file.get("filename") or "document.pdf"
     return {"type": "input_file", "filename": name, "file_data": data}
 
 
-_PARTS: Final[Mapping[str, Callable[[Mapping[str, Any]], JSON]]] = {
+def _audio(part: JSON, place: str) -> JSON:
+    raise unsupported(place, "the Responses API takes no audio")
+
+
+_PARTS: Final[Converters[JSON]] = {
     "text": _text,
     "image_url": _image,
     "file": _file,
+    "input_audio": _audio,
 }
-_KNOWN_PARTS: Final = (*_PARTS, "input_audio")
-
-
-def _unknown(kind: Any, where: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{where} has the unknown part type {kind!r}; known are "
-        + ", ".join(_KNOWN_PARTS)
-    )
 
 
 # Assistant turns ------------------------------------------------------------------
 
 
 def _assistant_items(message: Message, frames: list[JSON], where: str) -> list[JSON]:
-    text = _assistant_text(message.content, where)
-    calls = [
-        _call_item(call, f"{where}.tool_calls[{index}]")
-        for index, call in enumerate(message.tool_calls or ())
-    ]
+    texts = texts_only(message, where, "an assistant's turn is text only")
+    text = "".join(part["text"] for part in texts)
+    calls = []
+    for index, given in enumerate(message.tool_calls or ()):
+        call = read_call(given, f"{where}.tool_calls[{index}]")
+        calls.append(
+            {
+                "type": "function_call",
+                "call_id": _call_id(call.id),
+                "name": call.name,
+                "arguments": call.arguments,
+            }
+        )
     items = _refilled(frames, text, calls) if frames else None
     if items is not None:
         return items
     if text or not calls:
         return [{"role": "assistant", "content": text}, *calls]
     return calls
-
-
-def _assistant_text(content: Any, where: str) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    texts = []
-    for index, part in enumerate(content):
-        kind = part.get("type")
-        place = f"{where}.content[{index}]"
-        if kind == "text":
-            texts.append(part["text"])
-        elif kind in _KNOWN_PARTS:
-            raise _unsupported(f"{place} ({kind})", "an assistant's turn is text only")
-        else:
-            raise _unknown(kind, place)
-    return "".join(texts)
-
-
-def _call_item(call: Mapping[str, Any], where: str) -> JSON:
-    try:
-        function = call["function"]
-        return {
-            "type": "function_call",
-            "call_id": _call_id(call["id"]),
-            "name": function["name"],
-            "arguments": function.get("arguments") or "{}",
-        }
-    except (KeyError, TypeError) as missing:
-        raise InvalidRequestError(f"{where} lacks {missing}") from missing
 
 
 def _call_id(id_: str) -> str:
@@ -204,12 +176,6 @@ def _call_id(id_: str) -> str:
     if len(id_) <= _CALL_ID_LIMIT:
         return id_
     return "call_" + hashlib.sha256(id_.encode()).hexdigest()[:40]
-
-
-def _unsupported(parameter: str, reason: str) -> UnsupportedParameterError:
-    return UnsupportedParameterError(
-        f"{parameter} can't be used: {reason}", parameter=parameter
-    )
 
 
 # What a reply carries to the next turn --------------------------------------------

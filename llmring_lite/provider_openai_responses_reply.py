@@ -17,6 +17,7 @@ from llmring_lite.exceptions import ProviderResponseError
 from llmring_lite.provider import JSON, StreamEvent, make_usage
 from llmring_lite.provider_errors import parse_error
 from llmring_lite.provider_openai_responses_input import carried, without_text
+from llmring_lite.provider_tools import arguments_text, make_call
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 
 # `incomplete_details.reason`; any other one cut the reply off, too.
@@ -66,16 +67,8 @@ def _is_call(item: JSON) -> bool:
 
 
 def _call(item: JSON) -> JSON:
-    arguments = item.get("arguments")
-    if isinstance(arguments, (dict, list)):
-        arguments = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
-    if not arguments or arguments == "null":
-        arguments = "{}"
-    return {
-        "id": item.get("call_id") or item["id"],
-        "type": "function",
-        "function": {"name": item["name"], "arguments": arguments},
-    }
+    call_id = item.get("call_id") or item["id"]
+    return make_call(call_id, item["name"], arguments_text(item.get("arguments")))
 
 
 def _texts(output: Iterable[JSON], part_type: str) -> str:

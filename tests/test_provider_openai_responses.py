@@ -19,13 +19,11 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     UnsupportedParameterError,
 )
-from llmring_lite.provider import Endpoint, StreamEvent, load_wire_format
+from llmring_lite.provider import BUILTIN, Endpoint, StreamEvent, load_wire_format
 from llmring_lite.schemas import LLMRequest, LLMResponse, Message, StreamChunk
 
 WIRE = load_wire_format("openai-responses")
-OPENAI = Endpoint(
-    name="openai", kind="openai-responses", base_url="https://api.openai.com/v1"
-)
+OPENAI = replace(BUILTIN["openai"], kind="openai-responses")
 REQUEST = LLMRequest("gpt-4.1", "hi")
 PNG = "data:image/png;base64,iVBORw0KGgo="
 PDF = "data:application/pdf;base64,JVBERi0="
@@ -93,21 +91,9 @@ def test_addresses(base_url: str, version: str | None, url: str) -> None:
         ({"top_p": 0.5}, {"top_p": 0.5}),
         ({"max_tokens": 99}, {"max_output_tokens": 99}),
         ({"stream": True}, {"stream": True}),
-        ({"parallel_tool_calls": False}, {"parallel_tool_calls": False}),
-        ({"reasoning_effort": "minimal"}, {"reasoning": {"effort": "minimal"}}),
-        ({"reasoning_tokens": 0}, {"reasoning": {"effort": "none"}}),
-        ({"reasoning_tokens": 2000}, {"reasoning": {"effort": "low"}}),
-        ({"reasoning_tokens": 8000}, {"reasoning": {"effort": "medium"}}),
-        ({"reasoning_tokens": 50000}, {"reasoning": {"effort": "high"}}),
-        (
-            {"reasoning_tokens": 50000, "reasoning_effort": "low"},
-            {"reasoning": {"effort": "low"}},
-        ),
-        ({"tool_choice": "required"}, {"tool_choice": "required"}),
-        (
-            {"tool_choice": {"type": "function", "function": {"name": "f"}}},
-            {"tool_choice": {"type": "function", "name": "f"}},
-        ),
+        # Where there are no tools, nothing is to be chosen.
+        ({"parallel_tool_calls": False, "tool_choice": "none"}, {}),
+        ({"reasoning_effort": "none"}, {}),
         (
             {"tool_choice": {"type": "web_search"}},
             {"tool_choice": {"type": "web_search"}},
@@ -134,10 +120,49 @@ def test_parameters(fields: dict[str, Any], sent: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "effort"),
+    [
+        ({"reasoning_effort": "minimal"}, "minimal"),
+        ({"reasoning_tokens": 0}, "none"),
+        ({"reasoning_tokens": 2000}, "low"),
+        ({"reasoning_tokens": 8000}, "medium"),
+        ({"reasoning_tokens": 50000}, "high"),
+        ({"reasoning_tokens": 50000, "reasoning_effort": "low"}, "low"),
+    ],
+)
+def test_an_effort_or_the_word_for_a_budget(
+    fields: dict[str, Any], effort: str
+) -> None:
+    assert ask(model="gpt-5.2", **fields)["reasoning"] == {"effort": effort}
+
+
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        ("auto", "auto"),
+        ("required", "required"),
+        ("any", "required"),
+        (
+            {"type": "function", "function": {"name": "f"}},
+            {"type": "function", "name": "f"},
+        ),
+        ({"type": "function", "name": "f"}, {"type": "function", "name": "f"}),
+    ],
+)
+def test_a_tool_can_be_chosen(choice: Any, sent: Any) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    body = ask(tools=tools, tool_choice=choice, parallel_tool_calls=False)
+    assert body["tool_choice"] == sent
+    assert body["parallel_tool_calls"] is False
+
+
+@pytest.mark.parametrize(
     ("fields", "name"),
     [
         ({"stop": "x"}, "stop"),
         ({"seed": 1}, "seed"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"reasoning_tokens": 900}, "reasoning_tokens"),
         ({"model": "o3", "temperature": 0.2}, "temperature"),
         ({"model": "openai/gpt-5-mini", "top_p": 0.2}, "top_p"),
         ({"messages": [Message("user", "hi", name="ann")]}, "messages[0].name"),
@@ -162,8 +187,8 @@ def test_default_sampling_is_no_obstacle_for_reasoning_models() -> None:
 
 
 def test_an_unknown_tool_choice_names_the_known_ones() -> None:
-    with pytest.raises(InvalidRequestError, match=r"'any'.*auto, none, required"):
-        ask(tool_choice="any")
+    with pytest.raises(InvalidRequestError, match=r"'some'.*auto, none, required"):
+        ask(tool_choice="some")
 
 
 @pytest.mark.parametrize(
@@ -325,6 +350,21 @@ def test_parts(part: dict[str, Any], sent: dict[str, Any]) -> None:
     assert ask(Message("user", [part]))["input"] == [
         {"role": "user", "content": [sent]}
     ]
+
+
+def test_marks_become_breakpoints_for_models_that_know_them() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    part = {"type": "text", "text": "t"}
+    messages = [
+        Message("system", "s", metadata=mark),
+        Message("user", [{**part, **mark}, part]),
+    ]
+    point = {"prompt_cache_breakpoint": {"mode": "explicit"}}
+    text = {"type": "input_text", "text": "t"}
+    system, user = ask(*messages, model="gpt-5.6")["input"]
+    assert system["content"] == [{"type": "input_text", "text": "s", **point}]
+    assert user["content"] == [{**text, **point}, text]
+    assert "breakpoint" not in repr(ask(*messages, model="gpt-5.5"))
 
 
 @pytest.mark.parametrize(
