@@ -31,15 +31,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
+from llmring_lite.provider import JSON, Endpoint, HTTPRequest, StreamEvent, WireFormat
 from llmring_lite.provider_openai_messages import build_messages
 from llmring_lite.provider_openai_models import has_fixed_sampling, reasons
 from llmring_lite.provider_openai_reply import parse_response
-from llmring_lite.provider_openai_stream import parse_stream
 from llmring_lite.provider_parameters import (
     CacheHint,
     cache_hint,
@@ -48,7 +47,7 @@ from llmring_lite.provider_parameters import (
     without_unsupported,
 )
 from llmring_lite.provider_tools import has_tools, read_function, read_tool_choice
-from llmring_lite.schemas import LLMRequest
+from llmring_lite.schemas import LLMRequest, StreamChunk
 
 _SAME_NAME: Final = ("temperature", "top_p", "stop")
 
@@ -238,6 +237,15 @@ def _instruct(body: JSON, text: str) -> None:
         len(messages),
     )
     messages.insert(place, {"role": "system", "content": text})
+
+
+def parse_stream(
+    events: Iterable[StreamEvent], request: LLMRequest
+) -> Generator[StreamChunk, None, None]:
+    """See `provider_openai_stream`, which programs without streams never load."""
+    from llmring_lite import provider_openai_stream
+
+    return provider_openai_stream.parse_stream(events, request)
 
 
 WIRE: Final = WireFormat(
