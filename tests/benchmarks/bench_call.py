@@ -14,12 +14,10 @@ from bench_tools import (
     Row,
     binding,
     compared,
-    cpu,
     folder_with_lockfile,
     in_turn,
     lockfile_text,
     script,
-    wall,
 )
 
 from llmring_lite import LLMRing
@@ -33,7 +31,7 @@ PROMPTS = {
 }
 
 
-def times(count: int, function: Callable[[], object]) -> Callable[[], None]:
+def repeated(count: int, function: Callable[[], object]) -> Callable[[], None]:
     def repeat() -> None:
         for _ in range(count):
             function()
@@ -68,15 +66,15 @@ def measure(runs: int) -> list[Row]:
 
                 assert bare() == ours()
                 taken = in_turn(
-                    {"ours": times(CALLS, ours), "bare": times(CALLS, bare)}, runs
+                    {"ours": repeated(CALLS, ours), "bare": repeated(CALLS, bare)}, runs
                 )
                 per_call = 1e6 / CALLS
-                for unit, median in (("wall", wall), ("CPU", cpu)):
+                for unit, which in (("wall", 0), ("CPU", 1)):
                     rows.append(
                         compared(
                             f"{name} / requests, {unit}",
-                            median(taken["ours"]),
-                            median(taken["bare"]),
+                            taken["ours"][which],
+                            taken["bare"][which],
                             1.0,
                             scale=per_call,
                             unit="us",

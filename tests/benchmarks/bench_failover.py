@@ -21,7 +21,6 @@ from bench_tools import (
     in_turn,
     lockfile_text,
     script,
-    wall,
 )
 
 from llmring_lite import LLMRing
@@ -32,7 +31,7 @@ from llmring_lite.retry import RetryPolicy
 CALLS = 100
 
 
-def times(function: Callable[[], object]) -> Callable[[], None]:
+def repeated(function: Callable[[], object]) -> Callable[[], None]:
     def repeat() -> None:
         for _ in range(CALLS):
             function()
@@ -86,22 +85,22 @@ def measure(runs: int) -> list[Row]:
                         ring.chat(alias, "hi")
 
                 def chat(ring: LLMRing, alias: str) -> Callable[[], None]:
-                    return times(lambda: ring.chat(alias, "hi"))
+                    return repeated(lambda: ring.chat(alias, "hi"))
 
                 taken = in_turn(
                     {
                         "direct": chat(ring, "direct"),
-                        "bare": times(bare_good),
+                        "bare": repeated(bare_good),
                         "open 503": chat(ring, "on-503"),
                         "open 429": chat(ring, "on-429"),
                         "closed 503": chat(patient, "on-503"),
-                        "bare 503": times(lambda: bare_pair("overloaded")),
+                        "bare 503": repeated(lambda: bare_pair("overloaded")),
                         "closed 429": chat(patient, "on-429"),
-                        "bare 429": times(lambda: bare_pair("limited")),
+                        "bare 429": repeated(lambda: bare_pair("limited")),
                     },
                     runs,
                 )
-    seconds = {name: wall(found) / CALLS for name, found in taken.items()}
+    seconds = {name: times.wall for name, times in taken.items()}
     for status in ("503", "429"):
         rows += [
             compared(
@@ -109,14 +108,14 @@ def measure(runs: int) -> list[Row]:
                 seconds[f"open {status}"],
                 seconds["direct"],
                 1.1,
-                scale=1e6,
+                scale=1e6 / CALLS,
                 unit="us",
             ),
             compared(
                 "  / one bare request",
                 seconds[f"open {status}"],
                 seconds["bare"],
-                scale=1e6,
+                scale=1e6 / CALLS,
                 unit="us",
             ),
             compared(
@@ -124,7 +123,7 @@ def measure(runs: int) -> list[Row]:
                 seconds[f"closed {status}"],
                 seconds[f"bare {status}"],
                 1.1,
-                scale=1e6,
+                scale=1e6 / CALLS,
                 unit="us",
             ),
         ]

@@ -9,7 +9,6 @@ Run: python tests/benchmarks/bench_startup.py [--runs N]
 from __future__ import annotations
 
 import json
-import statistics
 
 from bench_server import serving
 from bench_tools import (
@@ -17,12 +16,10 @@ from bench_tools import (
     Row,
     binding,
     compared,
-    cpu,
     folder_with_lockfile,
     lockfile_text,
     programs_in_turn,
     script,
-    wall,
 )
 
 TIMED_IMPORT = """
@@ -77,11 +74,11 @@ def measure(runs: int) -> list[Row]:
         with folder_with_lockfile(text) as folder:
             taken, printed = programs_in_turn(programs, folder, runs)
     imports = {
-        name: statistics.median(map(json.loads, printed[name]))
+        name: [json.loads(text) for text in printed[name]]
         for name in ("requests", "ours")
     }
-    times = {name: wall(taken[name]) for name in programs}
-    work = {name: cpu(taken[name]) for name in programs}
+    times = {name: taken[name].wall for name in programs}
+    work = {name: taken[name].cpu for name in programs}
     return [
         compared(
             "import / import requests", imports["ours"], imports["requests"], 0.15

@@ -55,20 +55,25 @@ class Row(NamedTuple):
 
 def compared(
     figure: str,
-    ours: float,
-    baseline: float,
+    ours: Sequence[float],
+    baseline: Sequence[float],
     aim: float | None = None,
     *,
     scale: float = 1000.0,
     unit: str = "ms",
     at_least: bool = False,
 ) -> Row:
-    """A row of two times in seconds."""
+    """A row of two series of seconds that were measured in turn.
+
+    The ratio is the median of the ratios of neighbours: when the machine is busy, it
+    is so for both of them.
+    """
+    pairs = zip(ours, baseline, strict=True)
     return Row(
         figure,
-        f"{ours * scale:.2f} {unit}",
-        f"{baseline * scale:.2f} {unit}",
-        ratio=ours / baseline,
+        f"{statistics.median(ours) * scale:.2f} {unit}",
+        f"{statistics.median(baseline) * scale:.2f} {unit}",
+        ratio=statistics.median(mine / theirs for mine, theirs in pairs),
         aim=aim,
         at_least=at_least,
     )
@@ -102,39 +107,31 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 class Times(NamedTuple):
-    """Seconds of one run."""
+    """Seconds of some runs."""
 
-    wall: float
-    cpu: float
+    wall: list[float]
+    cpu: list[float]
+
+    def add(self, wall: float, cpu: float) -> None:
+        self.wall.append(wall)
+        self.cpu.append(cpu)
 
 
-def in_turn(
-    functions: dict[str, Callable[[], object]], runs: int
-) -> dict[str, list[Times]]:
+def in_turn(functions: dict[str, Callable[[], object]], runs: int) -> dict[str, Times]:
     """Times of the functions, called in turn: a busy moment hits them all.
 
     Every other round is in the opposite order, for what precedes a function may
     leave the caches or the processor's clock in its own favour.
     """
-    taken: dict[str, list[Times]] = {name: [] for name in functions}
+    taken = {name: Times([], []) for name in functions}
     for number in range(runs):
         names = list(functions) if number % 2 == 0 else list(functions)[::-1]
         for name in names:
             gc.collect()
             cpu, wall = time.process_time(), time.perf_counter()
             functions[name]()
-            taken[name].append(
-                Times(time.perf_counter() - wall, time.process_time() - cpu)
-            )
+            taken[name].add(time.perf_counter() - wall, time.process_time() - cpu)
     return taken
-
-
-def wall(times: Sequence[Times]) -> float:
-    return statistics.median(t.wall for t in times)
-
-
-def cpu(times: Sequence[Times]) -> float:
-    return statistics.median(t.cpu for t in times)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -153,8 +150,10 @@ def child_environment() -> dict[str, str]:
     return environ
 
 
-def run_python(arguments: Sequence[str], folder: str | Path) -> tuple[Times, str]:
-    """Run an interpreter to its end: its times, and what it printed."""
+def run_python(
+    arguments: Sequence[str], folder: str | Path
+) -> tuple[float, float, str]:
+    """Run an interpreter to its end: wall and CPU seconds, and what it printed."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *arguments],
@@ -171,21 +170,21 @@ def run_python(arguments: Sequence[str], folder: str | Path) -> tuple[Times, str
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{arguments} failed")
-    return Times(seconds, usage.ru_utime + usage.ru_stime), printed
+    return seconds, usage.ru_utime + usage.ru_stime, printed
 
 
 def programs_in_turn(
     programs: dict[str, Sequence[str]], folder: str | Path, runs: int
-) -> tuple[dict[str, list[Times]], dict[str, list[str]]]:
+) -> tuple[dict[str, Times], dict[str, list[str]]]:
     """Times and output of interpreters, started in turn."""
-    taken: dict[str, list[Times]] = {name: [] for name in programs}
+    taken = {name: Times([], []) for name in programs}
     printed: dict[str, list[str]] = {name: [] for name in programs}
     for arguments in programs.values():
         run_python(arguments, folder)  # writes bytecode
     for _ in range(runs):
         for name, arguments in programs.items():
-            times, text = run_python(arguments, folder)
-            taken[name].append(times)
+            wall, cpu, text = run_python(arguments, folder)
+            taken[name].add(wall, cpu)
             printed[name].append(text)
     return taken, printed
 
