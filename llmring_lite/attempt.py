@@ -111,7 +111,7 @@ def parse_reply(
     wire: WireFormat, data: bytes, status: int, request: LLMRequest
 ) -> LLMResponse:
     try:
-        body = json.loads(_without_comments(data))
+        body = json.loads(without_comments(data))
     except (ValueError, RecursionError) as error:
         text = data.decode("utf-8", "replace")
         raise ProviderResponseError(
@@ -144,7 +144,7 @@ def check_types(text: Any, reply: LLMResponse | StreamChunk) -> None:
             raise TypeError(f"a {type(value).__name__} where text belongs")
 
 
-def _without_comments(data: bytes) -> bytes:
+def without_comments(data: bytes) -> bytes:
     """The body without the SSE comments that some gateways send to keep alive."""
     data = data.lstrip()
     while data.startswith(b":"):

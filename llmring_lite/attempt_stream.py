@@ -17,6 +17,7 @@ from llmring_lite.attempt import (
     named,
     parse_reply,
     refusal_of,
+    without_comments,
 )
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import ProviderError, ProviderResponseError
@@ -145,20 +146,42 @@ def open_stream(
 def _parse_stream(
     wire: WireFormat, reply: StreamReply, request: LLMRequest
 ) -> Iterator[StreamChunk]:
-    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if wire.framing == "ndjson":
         yield from wire.parse_stream(iter_ndjson(reply.chunks()), request)
-    elif media_type != "application/json":
-        yield from wire.parse_stream(iter_sse(reply.chunks()), request)
+        return
+    # By what comes rather than by its media type, which not all servers get right.
+    start, chunks = _peek(reply.chunks())
+    if start not in (b"{", b"["):
+        yield from wire.parse_stream(iter_sse(chunks), request)
+        return
+    # A server that can't stream answers whole; Gemini without `alt=sse` sends its
+    # events as one array.
+    body = _read(chunks)
+    if start == b"[":
+        yield from wire.parse_stream([StreamEvent("", body.decode())], request)
     else:
-        # A server that can't stream answers whole; Gemini without `alt=sse` sends
-        # its events as one array.
-        body = reply.read()
-        if body.lstrip().startswith(b"["):
-            yield from wire.parse_stream([StreamEvent("", body.decode())], request)
-        else:
-            response = parse_reply(wire, body, reply.status, request)
-            yield from _as_chunks(response)
+        yield from _as_chunks(parse_reply(wire, body, reply.status, request))
+
+
+def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The first byte that is neither white space nor of a comment, and all chunks."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        start = without_comments(head)[:1]
+        if start:
+            return start, chain([head], chunks)
+    return b"", iter([head])
+
+
+def _read(chunks: Iterator[bytes]) -> bytes:
+    pieces: list[bytes] = []
+    try:
+        pieces.extend(chunks)
+    except ProviderError as error:
+        error.partial = b"".join(pieces).decode("utf-8", "replace")
+        raise
+    return b"".join(pieces)
 
 
 def _as_chunks(response: LLMResponse) -> Iterator[StreamChunk]:

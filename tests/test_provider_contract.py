@@ -19,11 +19,11 @@ import wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire import Record
-from wire_attempt import ask_recorded, request_of
-from wire_fakes import FAKES
+from wire_attempt import CannedReply, ask, ask_recorded, request_of
+from wire_fakes import FAKES, Call, Text, Thought
 
 from llmring_lite import LLMRequest, LLMResponse, Message
-from llmring_lite.exceptions import ProviderError
+from llmring_lite.exceptions import ProviderError, ProviderRateLimitError
 from llmring_lite.provider import BUILTIN, Endpoint, load_wire_format
 
 Spelling = Callable[[str], str]
@@ -163,6 +163,50 @@ def test_parsing_changes_nothing_and_gives_the_same_again() -> None:
         )
         format_.build_request(following, endpoint)
         assert first.provider_data == kept, record["id"]
+
+
+BLOCKS = [
+    Thought("Hm.", "s"),
+    Text("Hello "),
+    Text("é"),
+    Call("c1", "f", {"a": 1}, "s"),
+]
+MEDIA_TYPES = [
+    {},
+    {"content-type": "application/json; charset=utf-8"},
+    {"content-type": "text/event-stream"},
+    {"content-type": "text/plain"},
+]
+
+
+@pytest.mark.parametrize("headers", MEDIA_TYPES, ids=str)
+@pytest.mark.parametrize("form", ["events", "whole", "whole after comments"])
+@pytest.mark.parametrize("kind", [kind for kind in FAKES if kind != "ollama"])
+def test_what_comes_counts_more_than_its_media_type(
+    kind: str, form: str, headers: dict[str, str]
+) -> None:
+    fake = FAKES[kind]
+    body = json.dumps(fake.reply(BLOCKS))
+    if form == "events":
+        events = (
+            e if isinstance(e, str) else json.dumps(e) for e in fake.events(BLOCKS)
+        )
+        body = "".join(f"data: {event}\n\n" for event in events)
+    elif form == "whole after comments":
+        body = f": working\n\n: still {' ' * 2000}\n\n  {body}"
+    reply = CannedReply(200, headers, body.encode())
+    response = ask(kind, LLMRequest("m", "?", stream=True), reply)
+    assert response.content == "Hello é"
+    assert [call["id"] for call in response.tool_calls or ()] == ["c1"]
+    assert response.finish_reason == "tool_calls"
+
+
+def test_an_error_in_a_stream_may_come_as_plain_json() -> None:
+    body = {"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}
+    headers = {"content-type": "text/event-stream"}
+    reply = CannedReply(200, headers, json.dumps(body).encode())
+    with pytest.raises(ProviderRateLimitError, match="Slow down"):
+        ask("openai", LLMRequest("m", "?", stream=True), reply)
 
 
 # Ids ------------------------------------------------------------------------------
