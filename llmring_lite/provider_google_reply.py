@@ -73,14 +73,19 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
         for reply in (body if isinstance(body, list) else (body,))
         for chunk in reader.read(reply)
     ]
-    last = reader.last(complete=True)
+    content = "".join([chunk.delta for chunk in chunks])
+    try:
+        last = reader.last(complete=True)
+    except ProviderResponseError as error:
+        error.partial = content
+        raise
     if last is None:
         raise ProviderResponseError(
             "the reply has no candidate and gives no reason for it"
         )
     calls = [call for chunk in chunks for call in chunk.tool_calls or ()]
     return LLMResponse(
-        content="".join([chunk.delta for chunk in chunks]),
+        content=content,
         model=last.model or "",
         usage=last.usage or {},
         finish_reason=last.finish_reason,

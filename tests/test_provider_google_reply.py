@@ -184,6 +184,9 @@ def test_a_reply_that_broke_off_is_an_error(word: str) -> None:
     with pytest.raises(ProviderResponseError, match=word) as caught:
         parse({"candidates": [{"finishReason": word}]})
     assert caught.value.code == word
+    with pytest.raises(ProviderResponseError) as caught:
+        parse(reply({"text": "Let me"}, finish=word))
+    assert caught.value.partial == "Let me"
     with pytest.raises(ProviderResponseError, match="print"):
         stream(
             reply({"text": "Let"}, finish=None),
