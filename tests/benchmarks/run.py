@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import bench_call
 import bench_failover
+import bench_registry
 import bench_resolve
 import bench_startup
 import bench_stream
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "stream": (bench_stream.measure, 7),
     "threads": (bench_threads.measure, 3),
     "resolve": (bench_resolve.measure, 20),
+    "registry": (bench_registry.measure, 20),
     "failover": (bench_failover.measure, 15),
     "tail": (bench_tail.measure, 6),
 }
