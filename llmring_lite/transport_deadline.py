@@ -85,17 +85,23 @@ def opening(exchange: Exchange) -> Iterator[None]:
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a socket, giving it only the time that the deadline has left."""
+    """Reads a socket, giving it only the time that the deadline has left.
+
+    While `waits` is False there is nothing to read beyond what is buffered.
+    """
 
     def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._exchange = exchange
+        self.waits = True
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
+        if not self.waits:
+            return None
         left = self._exchange.deadline.remaining()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
@@ -127,6 +133,43 @@ class _TimedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         timed: Any = _TimedSocket(sock, _current.exchange)
         super().__init__(timed, *args, **kwargs)
+
+    def read1(self, n: int = -1) -> bytes:
+        """What has arrived, across the borders of chunks.
+
+        http.client gives one chunk a call. Providers send one for every few letters,
+        and passing each through the layers above costs more than all that is done
+        with it afterwards.
+        """
+        data = super().read1(n)
+        if not data or not self.chunked or self.chunk_left:
+            return data
+        return data + self._whole_chunks(n - len(data) if n >= 0 else _BUFFER_SIZE)
+
+    def _whole_chunks(self, limit: int) -> bytes:
+        """The chunks that are complete in the buffer, consumed."""
+        file: Any = self.fp
+        file.raw.waits = False
+        try:
+            arrived: bytes = file.peek()
+        finally:
+            file.raw.waits = True
+        pieces = []
+        at = 0  # the end of a chunk's data, before its line end
+        while (line_end := arrived.find(b"\r\n", at + 2)) > 0:
+            try:
+                size = int(arrived[at + 2 : line_end].partition(b";")[0], 16)
+            except ValueError:
+                break  # http.client will say so
+            start = line_end + 2
+            end = start + size
+            if size <= 0 or end > len(arrived) or size > limit:
+                break
+            pieces.append(arrived[start:end])
+            limit -= size
+            at = end
+        file.read(at)
+        return b"".join(pieces)
 
 
 class _TimedConnection(HTTPConnection):
