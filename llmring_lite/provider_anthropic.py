@@ -10,11 +10,11 @@ replies. Where the API has no place for something, or more than one:
 - `max_tokens` is required: `DEFAULT_MAX_TOKENS` where the request sets none, on top
   of the thinking budget if there is one, and at most what the model can write.
 - Reasoning: `reasoning_tokens` is a thinking budget, `reasoning_effort` an effort
-  with adaptive thinking, or a budget on models without that. With both set, a model
-  that takes one of the two only gets that one. `reasoning_effort="none"` and
-  `reasoning_tokens=0` turn thinking off. Its summary is asked for.
-- `cache=True` or `cache={"ttl": "1h"}` sets breakpoints at the end of the
-  conversation and of the system prompt (else of the tools).
+  with adaptive thinking, and each is put in terms of the other for models that only
+  take that. `reasoning_effort="none"` and `reasoning_tokens=0` turn thinking off. Its
+  summary is asked for.
+- `cache` sets breakpoints at the end of the conversation and of the system prompt
+  (else of the tools); keys mean nothing.
 - A tool may carry the API's own keys (`cache_control`, `eager_input_streaming`,
   `defer_loading`, ...) beside its function. Tools of other types than `function` are
   the provider's own and sent as they are.
@@ -24,21 +24,19 @@ replies. Where the API has no place for something, or more than one:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON, Endpoint, HTTPRequest, WireFormat
 from llmring_lite.provider_anthropic_caching import (
     Blocks,
     add_breakpoints,
-    count_breakpoints,
+    drop_surplus,
 )
 from llmring_lite.provider_anthropic_messages import build_conversation
 from llmring_lite.provider_anthropic_models import Traits, describe
 from llmring_lite.provider_anthropic_parameters import (
     default_max_tokens,
     effort,
-    parse_tool_choice,
     sampling,
     thinking,
     unsupported_reasoning,
@@ -53,12 +51,17 @@ from llmring_lite.provider_anthropic_structure import (
     structure_prompt,
     structure_tool,
 )
-from llmring_lite.provider_parameters import extra_body, without_unsupported
+from llmring_lite.provider_parameters import (
+    cache_hint,
+    extra_body,
+    without_unsupported,
+)
+from llmring_lite.provider_tools import has_tools, read_function, read_tool_choice
 from llmring_lite.schemas import LLMRequest
 
 _VERSION: Final = "2023-06-01"
 _FILES_BETA: Final = "files-api-2025-04-14"
-_CACHE_TTLS: Final = (None, "5m", "1h")
+_TOOL_CHOICES: Final = {"required": "any", "function": "tool"}
 
 
 def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
@@ -80,7 +83,11 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     tools = [_tool(tool, index) for index, tool in enumerate(request.tools or ())]
     if mode == "tool":
         tools.append(structure_tool(request))
-    tools, system, turns = _with_caching(request, tools, system, turns)
+    drop_surplus(tools, system, turns)
+    hint = cache_hint(request)
+    if hint is not None:
+        control = {"type": "ephemeral"} | ({"ttl": hint.ttl} if hint.ttl else {})
+        tools, system, turns = add_breakpoints(tools, system, turns, control)
     body: JSON = {
         "model": request.model,
         "max_tokens": request.max_tokens,
@@ -148,16 +155,11 @@ def _output_config(request: LLMRequest, traits: Traits, mode: str | None) -> JSO
 # Tools -------------------------------------------------------------------------------
 
 
-def _tool(tool: Mapping[str, Any], index: int) -> JSON:
+def _tool(tool: JSON, index: int) -> JSON:
     """A function in the API's form; the provider's own tools as they are."""
-    if tool.get("type", "function") != "function":
+    function = read_function(tool, f"tools[{index}]")
+    if function is None:
         return dict(tool)
-    function = tool.get("function")
-    if not isinstance(function, Mapping) or not function.get("name"):
-        raise InvalidRequestError(
-            f'tools[{index}] must be {{"type": "function", "function": {{"name", '
-            '"description", "parameters"}}'
-        )
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     wire: JSON = {k: v for k, v in tool.items() if k not in ("type", "function")}
     wire["name"] = function["name"]
@@ -172,11 +174,14 @@ def _tool(tool: Mapping[str, Any], index: int) -> JSON:
 
 
 def _tool_choice(request: LLMRequest, mode: str | None) -> JSON | None:
-    choice = parse_tool_choice(request.tool_choice)
-    has_tools = bool(request.tools) or "tools" in request.extra_params
+    given = read_tool_choice(request)
+    choice: JSON | None = None
+    if given is not None:
+        choice = {"type": _TOOL_CHOICES.get(given.mode, given.mode)}
+        choice |= {"name": given.name} if given.name else {}
     if mode == "tool":
         # Beside the caller's own tools the reply may be a call of one of them.
-        if request.tools and (choice is None or choice["type"] == "auto"):
+        if request.tools and (given is None or given.mode == "auto"):
             choice = {"type": "any"}
         else:
             choice = {
@@ -184,38 +189,14 @@ def _tool_choice(request: LLMRequest, mode: str | None) -> JSON | None:
                 "name": structure_tool(request)["name"],
                 "disable_parallel_tool_use": True,
             }
-    elif not has_tools:
-        if choice and choice["type"] in ("any", "tool"):
-            raise InvalidRequestError(
-                f"tool_choice {request.tool_choice!r} needs tools, and the request has "
-                "none"
-            )
-        return None
-    if request.parallel_tool_calls is False:
+    if request.parallel_tool_calls is False and has_tools(request):
         choice = choice or {"type": "auto"}
         if choice["type"] != "none":
             choice["disable_parallel_tool_use"] = True
     return choice
 
 
-# Caching and files ----------------------------------------------------------------
-
-
-def _with_caching(
-    request: LLMRequest, tools: Blocks, system: Blocks, turns: Blocks
-) -> tuple[Blocks, Blocks, Blocks]:
-    """Tools, system and turns with the breakpoints that `cache` asks for."""
-    cache = request.cache
-    if cache is None or cache is False:
-        count_breakpoints(tools, system, turns)
-        return tools, system, turns
-    ttl = cache.get("ttl") if isinstance(cache, Mapping) else None
-    if not (cache is True or isinstance(cache, Mapping)) or ttl not in _CACHE_TTLS:
-        raise InvalidRequestError(
-            f'cache is {cache!r}; it can be True, or {{"ttl": "5m"}} or {{"ttl": "1h"}}'
-        )
-    control = {"type": "ephemeral"} | ({"ttl": ttl} if ttl else {})
-    return add_breakpoints(tools, system, turns, control)
+# Files ----------------------------------------------------------------------------
 
 
 def _has_file_id(turns: Blocks) -> bool:

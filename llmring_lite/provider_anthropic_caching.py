@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON
 
 Blocks: TypeAlias = list[JSON]
@@ -34,10 +33,10 @@ def add_breakpoints(
     """Breakpoints at the end of the conversation and of what precedes it.
 
     The latter is the system prompt, or the tools where there is none. Breakpoints
-    that are there already count; the API takes four. The end of the conversation
-    comes first if there is room for one only, for its prefix holds the rest.
+    that are there already count. The end of the conversation comes first if there is
+    room for one only, for its prefix holds the rest.
     """
-    left = _MAX_BREAKPOINTS - count_breakpoints(tools, system, turns)
+    left = _MAX_BREAKPOINTS - len(_marked(tools, system, turns))
     if left > 0:
         *earlier, last = turns
         marked = mark_last(last["content"], control)
@@ -50,24 +49,23 @@ def add_breakpoints(
     return tools, system, turns
 
 
-def count_breakpoints(tools: Blocks, system: Blocks, turns: Blocks) -> int:
-    """How many breakpoints there are.
+def drop_surplus(tools: Blocks, system: Blocks, turns: Blocks) -> None:
+    """Take breakpoints away until there are no more than the API takes.
 
-    Raises:
-        InvalidRequestError: There are more than the API takes.
+    The first of the conversation's go first: what they mark is part of what the later
+    ones mark.
     """
-    blocks = [*tools, *system]
+    marked = _marked(tools, system, turns)
+    for block in marked[: max(0, len(marked) - _MAX_BREAKPOINTS)]:
+        del block["cache_control"]
+
+
+def _marked(tools: Blocks, system: Blocks, turns: Blocks) -> Blocks:
+    """The blocks with a breakpoint, those of the conversation first."""
+    blocks: Blocks = []
     for turn in turns:
-        blocks.extend(turn["content"])
         for block in turn["content"]:
-            if block["type"] == "tool_result" and isinstance(
-                block.get("content"), list
-            ):
-                blocks.extend(block["content"])
-    count = sum("cache_control" in block for block in blocks)
-    if count > _MAX_BREAKPOINTS:
-        raise InvalidRequestError(
-            f"{count} parts of the request have a cache_control; the Messages API "
-            f"takes at most {_MAX_BREAKPOINTS}"
-        )
-    return count
+            inside = block.get("content") if block["type"] == "tool_result" else None
+            blocks += inside if isinstance(inside, list) else []
+            blocks.append(block)
+    return [block for block in (*blocks, *tools, *system) if "cache_control" in block]

@@ -16,14 +16,24 @@ What follows from its rules (https://platform.claude.com/docs/en/api/messages/cr
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
+from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON, Endpoint, own_data
 from llmring_lite.provider_anthropic_caching import Blocks, mark_last
-from llmring_lite.provider_anthropic_parts import content_blocks, text_block
+from llmring_lite.provider_anthropic_parts import (
+    content_blocks,
+    text_block,
+    text_blocks,
+)
+from llmring_lite.provider_parts import refuse_names
+from llmring_lite.provider_tools import (
+    answered_call,
+    arguments_object,
+    has_failed,
+    read_call,
+)
 from llmring_lite.schemas import LLMRequest, Message
 
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
@@ -53,14 +63,14 @@ def build_conversation(
         UnsupportedParameterError: A part that the API can't take; `parameter` is its
             place.
     """
+    refuse_names(request, "the Messages API")
     system: Blocks = []
     turns: list[JSON] = []
     waiting: Blocks = []
     for index, message in enumerate(request.messages):
         where = f"messages[{index}]"
         if message.role in _SYSTEM_ROLES:
-            blocks = list(content_blocks(message, where, endpoint, text_only=True))
-            blocks = _marked(blocks, message)
+            blocks = _marked(text_blocks(message, where), message)
             (waiting if turns and late_system else system).extend(blocks)
             continue
         if message.role == "assistant":
@@ -69,7 +79,7 @@ def build_conversation(
                 _place_system(turns, waiting, system)
                 waiting = []
         else:
-            role, blocks = "user", _user_blocks(message, where, endpoint)
+            role, blocks = "user", _user_blocks(message, where)
         blocks = _marked(blocks, message)
         if blocks and turns and turns[-1]["role"] == role:
             turns[-1]["content"].extend(blocks)
@@ -108,32 +118,25 @@ def _trim_prefill(turn: JSON) -> None:
         turn["content"][-1] = {**last, "text": last["text"].rstrip()}
 
 
-def _user_blocks(message: Message, where: str, endpoint: Endpoint) -> Blocks:
-    blocks = list(content_blocks(message, where, endpoint))
+def _user_blocks(message: Message, where: str) -> Blocks:
+    blocks = content_blocks(message, where)
     if message.role != "tool":
         return blocks
-    if not message.tool_call_id:
-        raise InvalidRequestError(
-            f"{where} has role 'tool' but no tool_call_id; set it to the id of the "
-            "tool call that this is the result of"
-        )
-    result: JSON = {
-        "type": "tool_result",
-        "tool_use_id": _wire_id(message.tool_call_id),
-    }
+    call_id = answered_call(message, where)
+    result: JSON = {"type": "tool_result", "tool_use_id": _wire_id(call_id)}
     if isinstance(message.content, str) and blocks:
         result["content"] = message.content
     elif blocks:
         result["content"] = blocks
-    if (message.metadata or {}).get("is_error"):
+    if has_failed(message):
         result["is_error"] = True
     return [result]
 
 
 def _assistant_blocks(message: Message, where: str, endpoint: Endpoint) -> Blocks:
-    texts = list(content_blocks(message, where, endpoint, text_only=True))
+    texts = text_blocks(message, where)
     calls = [
-        _tool_use(call, f"{where}.tool_calls[{number}]", endpoint)
+        _tool_use(call, f"{where}.tool_calls[{number}]")
         for number, call in enumerate(message.tool_calls or ())
     ]
     data = own_data(message, endpoint)
@@ -193,41 +196,14 @@ def store_block(block: JSON, length: int | None = None) -> JSON:
     return block
 
 
-def _tool_use(call: Mapping[str, Any], where: str, endpoint: Endpoint) -> JSON:
-    if call.get("type", "function") != "function":
-        raise UnsupportedParameterError(
-            f"{where} is of type {call['type']!r}; only functions can be called",
-            parameter=where,
-            provider=endpoint.name,
-        )
-    function = call.get("function") or {}
-    if not call.get("id") or not function.get("name"):
-        raise InvalidRequestError(f"{where} needs an id and a function name")
+def _tool_use(given: Any, where: str) -> JSON:
+    call = read_call(given, where)
     return {
         "type": "tool_use",
-        "id": _wire_id(call["id"]),
-        "name": function["name"],
-        "input": _arguments(function.get("arguments"), where),
+        "id": _wire_id(call.id),
+        "name": call.name,
+        "input": arguments_object(call.arguments, where),
     }
-
-
-def _arguments(arguments: Any, where: str) -> JSON:
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments.strip() or "{}")
-        except ValueError:
-            raise InvalidRequestError(
-                f"{where} has arguments that are not JSON (perhaps the token limit cut "
-                "them off); mend them, or leave the call and its result out"
-            ) from None
-    if arguments is None:
-        return {}
-    if not isinstance(arguments, dict):
-        raise InvalidRequestError(
-            f"{where} has arguments that are not a JSON object but a "
-            f"{type(arguments).__name__}"
-        )
-    return arguments
 
 
 def _wire_id(call_id: str) -> str:

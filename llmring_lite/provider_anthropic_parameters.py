@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON
 from llmring_lite.provider_anthropic_models import (
     DEFAULT_MAX_TOKENS,
@@ -23,14 +22,14 @@ from llmring_lite.provider_anthropic_models import (
     describe,
     effort_levels,
 )
+from llmring_lite.provider_parameters import (
+    EFFORTS,
+    nearest_effort,
+    requested_effort,
+)
+from llmring_lite.provider_tools import read_tool_choice
 from llmring_lite.schemas import LLMRequest
 
-_TOOL_CHOICES: Final[Mapping[str, str]] = {
-    "auto": "auto",
-    "none": "none",
-    "required": "any",
-    "any": "any",
-}
 _NO_SAMPLING: Final = "this model takes no sampling parameters"
 
 
@@ -44,15 +43,23 @@ def thinking_type(request: LLMRequest) -> str | None:
     return config.get("type") if isinstance(config, Mapping) else None
 
 
+def _wanted(request: LLMRequest, traits: Traits) -> tuple[int | None, str | None]:
+    """Budget and effort in the terms that a model takes; None: it is left to it."""
+    tokens, effort = request.reasoning_tokens, request.reasoning_effort
+    if "budget" not in traits:
+        return None, requested_effort(request)
+    return (None if tokens is None or tokens < 0 else tokens), effort
+
+
 def thinking(request: LLMRequest, traits: Traits, limit: int) -> JSON | None:
     """The `thinking` field; None leaves it to the model's default.
 
     `limit`: most tokens that the model can write.
     """
-    tokens, effort = request.reasoning_tokens, request.reasoning_effort
-    if tokens and "budget" in traits:
+    tokens, effort = _wanted(request, traits)
+    if tokens:
         return {"type": "enabled", "budget_tokens": tokens}
-    if effort == "none" or (tokens == 0 and (effort is None or "budget" in traits)):
+    if effort == "none" or tokens == 0:
         off = {"off": "disabled", "between": "between_tools"}
         kind = next((off[word] for word in off if word in traits), None)
         return {"type": kind} if kind and "on" in traits else None
@@ -71,9 +78,10 @@ def thinking(request: LLMRequest, traits: Traits, limit: int) -> JSON | None:
 
 def effort(request: LLMRequest, traits: Traits) -> str | None:
     """`output_config.effort`."""
-    if "effort" not in traits or request.reasoning_effort == "none":
+    levels, (_, wanted) = effort_levels(traits), _wanted(request, traits)
+    if not levels or wanted in (None, "none"):
         return None
-    return "low" if request.reasoning_effort == "minimal" else request.reasoning_effort
+    return nearest_effort(wanted, levels)
 
 
 def default_max_tokens(thinking: Any, limit: int) -> int:
@@ -87,58 +95,39 @@ def unsupported_reasoning(
 ) -> dict[str, str]:
     """Field -> why the model can't take what the request sets there."""
     found = {"seed": "the Messages API has no seed"}
-    problem = _tokens_problem(request, traits, limit)
+    tokens, wanted = _wanted(request, traits)
+    problem = _effort_problem(request, traits, wanted)
+    if wanted == "none" or tokens == 0:
+        always = "on" in traits and not traits & {"off", "between"}
+        problem = "this model always thinks" if always else None
     if problem:
-        found["reasoning_tokens"] = problem
-    problem = _effort_problem(request, traits)
-    if problem:
-        found["reasoning_effort"] = problem
+        found |= dict.fromkeys(("reasoning_effort", "reasoning_tokens"), problem)
+    most = limit if request.max_tokens is None else request.max_tokens
+    if tokens and tokens < MIN_BUDGET:
+        found["reasoning_tokens"] = (
+            f"a thinking budget has at least {MIN_BUDGET} tokens"
+        )
+    elif tokens and tokens >= most:
+        found["reasoning_tokens"] = (
+            "a thinking budget must stay below max_tokens, which includes it, and "
+            f"that is {most}"
+        )
     return found
 
 
-def _always_thinks(traits: Traits) -> bool:
-    return "on" in traits and not traits & {"off", "between"}
-
-
-def _tokens_problem(request: LLMRequest, traits: Traits, limit: int) -> str | None:
-    tokens = request.reasoning_tokens
-    if tokens is None:
-        return None
-    if "budget" not in traits:
-        if request.reasoning_effort is not None:
-            return None  # which says the same in the model's own terms
-        if tokens == 0:
-            return "this model always thinks" if _always_thinks(traits) else None
-        if "effort" in traits:
-            return "this model takes no thinking budget; set reasoning_effort instead"
-        return "this model doesn't think"
-    most = limit if request.max_tokens is None else request.max_tokens
-    if tokens == 0:
-        return "this model always thinks" if _always_thinks(traits) else None
-    if tokens < MIN_BUDGET:
-        return f"a thinking budget has at least {MIN_BUDGET} tokens"
-    if tokens >= most:
-        return (
-            f"a thinking budget must stay below max_tokens, which includes it, and "
-            f"that is {most}"
-        )
-    return None
-
-
-def _effort_problem(request: LLMRequest, traits: Traits) -> str | None:
-    wanted, levels = request.reasoning_effort, effort_levels(traits)
+def _effort_problem(
+    request: LLMRequest, traits: Traits, wanted: str | None
+) -> str | None:
+    levels = effort_levels(traits)
     if wanted is None:
         return None
-    if not levels and request.reasoning_tokens is not None:
-        return None  # which says the same in the model's own terms
-    if wanted == "none":
-        return "this model always thinks" if _always_thinks(traits) else None
-    known = levels or (tuple(EFFORT_BUDGETS) if "budget" in traits else ())
-    if not known:
+    if not levels and "budget" not in traits:
         return "this model doesn't think"
-    if wanted not in known and wanted != "minimal":
-        return f"this model knows none, minimal, {', '.join(levels or known[1:])}"
-    if not levels and (request.max_tokens or MIN_BUDGET + 1) <= MIN_BUDGET:
+    if wanted not in EFFORTS:
+        return f"there is no effort {wanted!r}; known are {', '.join(EFFORTS)}"
+    if levels or request.reasoning_tokens is not None:
+        return None
+    if (request.max_tokens or MIN_BUDGET + 1) <= MIN_BUDGET:
         return (
             f"a thinking budget has at least {MIN_BUDGET} tokens, and max_tokens, "
             f"which includes it, is {request.max_tokens}"
@@ -179,7 +168,10 @@ def unsupported_sampling(
     problem = _top_p_problem(request, traits, thinks)
     if problem:
         found["top_p"] = problem
-    if is_forced(request.tool_choice):
+    choice = read_tool_choice(request)
+    if choice is not None and choice.mode == "own":
+        found["tool_choice"] = "it is of a form that the Messages API doesn't know"
+    if is_forced(request):
         if "forced" not in traits:
             found["tool_choice"] = (
                 "this model can't be made to call a tool; choose 'auto' and say in the "
@@ -218,30 +210,7 @@ def _top_p_problem(request: LLMRequest, traits: Traits, thinks: bool) -> str | N
     return None
 
 
-def parse_tool_choice(choice: str | Mapping[str, Any] | None) -> JSON | None:
-    """A tool choice in the API's form, which is also taken as it is.
-
-    Raises:
-        InvalidRequestError: It is none that is known.
-    """
-    if choice is None:
-        return None
-    if isinstance(choice, str) and choice in _TOOL_CHOICES:
-        return {"type": _TOOL_CHOICES[choice]}
-    if isinstance(choice, Mapping):
-        if choice.get("type") == "function":
-            name = (choice.get("function") or choice).get("name")
-            if name:
-                return {"type": "tool", "name": name}
-        elif choice.get("type") in ("auto", "any", "none", "tool"):
-            return dict(choice)
-    raise InvalidRequestError(
-        f"unknown tool_choice {choice!r}; it can be 'auto', 'none', 'required', or "
-        '{"type": "function", "function": {"name": ...}}'
-    )
-
-
-def is_forced(choice: str | Mapping[str, Any] | None) -> bool:
-    """Whether the model would have to call a tool."""
-    wire = parse_tool_choice(choice)
-    return wire is not None and wire["type"] in ("any", "tool")
+def is_forced(request: LLMRequest) -> bool:
+    """Whether the model would have to call a tool of the caller's."""
+    choice = read_tool_choice(request)
+    return choice is not None and choice.is_forced

@@ -4,19 +4,26 @@
 - https://platform.claude.com/docs/en/build-with-claude/pdf-support
 - https://platform.claude.com/docs/en/build-with-claude/files
 
-URLs are the API's to fetch. An image's `detail` is a hint that it has no place for.
-A `file` part may carry the API's own `citations`, `context` and `title`.
+URLs are the API's to fetch. A `file` part may carry the API's own `citations`,
+`context` and `title`.
 """
 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
-from urllib.parse import unquote, unquote_to_bytes
+from typing import Final
 
-from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
-from llmring_lite.provider import JSON, Endpoint
+from llmring_lite.exceptions import InvalidRequestError
+from llmring_lite.provider import JSON
+from llmring_lite.provider_parts import (
+    Converters,
+    convert_parts,
+    image_url,
+    is_data_url,
+    split_data_url,
+    texts_only,
+    unsupported,
+)
 from llmring_lite.schemas import Message
 
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -31,9 +38,7 @@ def text_block(text: str) -> JSON:
     return {"type": "text", "text": text}
 
 
-def content_blocks(
-    message: Message, where: str, endpoint: Endpoint, *, text_only: bool = False
-) -> Iterator[JSON]:
+def content_blocks(message: Message, where: str) -> list[JSON]:
     """Blocks of a message's content; text without a visible character is left out.
 
     Raises:
@@ -41,50 +46,33 @@ def content_blocks(
         UnsupportedParameterError: The API can't take a part, or not in this role.
     """
     content = message.content
-    if content is None or isinstance(content, str):
-        if content and content.strip():
-            yield text_block(content)
-        return
-    for number, part in enumerate(content):
-        place = f"{where}.content[{number}]"
-        block = _part_block(part, place, endpoint)
-        if text_only and block["type"] != "text":
-            raise UnsupportedParameterError(
-                f"{place}: a message of role {message.role!r} can hold text only",
-                parameter=f"{place} ({part['type']})",
-                provider=endpoint.name,
-            )
+    if not isinstance(content, list):
+        content = [text_block(content)] if content else []
+    blocks = []
+    for part, block in zip(content, convert_parts(content, where, _PARTS), strict=True):
         if block["type"] == "text" and not block["text"].strip():
             continue
         if part.get("cache_control"):
             block["cache_control"] = part["cache_control"]
-        yield block
+        blocks.append(block)
+    return blocks
 
 
-def _part_block(part: Mapping[str, Any], where: str, endpoint: Endpoint) -> JSON:
-    kind = part.get("type")
-    if kind == "text":
-        return text_block(part["text"])
-    if kind == "image_url":
-        image = part["image_url"]
-        return _url_block(
-            image if isinstance(image, str) else image["url"], where, endpoint, "image"
-        )
-    if kind == "file":
-        return _file_block(part, where, endpoint)
-    if kind == "input_audio":
-        raise UnsupportedParameterError(
-            f"{where}: the Messages API takes no audio",
-            parameter=f"{where} (input_audio)",
-            provider=endpoint.name,
-        )
-    raise InvalidRequestError(
-        f"{where} has the unknown type {kind!r}; known are text, image_url, file, "
-        "input_audio"
-    )
+def text_blocks(message: Message, where: str) -> list[JSON]:
+    """As `content_blocks`, for a message that can hold text only."""
+    texts_only(message, where, f"a message of role {message.role!r} is text only")
+    return content_blocks(message, where)
 
 
-def _file_block(part: Mapping[str, Any], where: str, endpoint: Endpoint) -> JSON:
+def _text(part: JSON, place: str) -> JSON:
+    return text_block(part["text"])
+
+
+def _image(part: JSON, place: str) -> JSON:
+    return _url_block(image_url(part), place, "image")
+
+
+def _file(part: JSON, place: str) -> JSON:
     file = part["file"]
     name = file.get("filename")
     if file.get("file_id"):
@@ -94,7 +82,7 @@ def _file_block(part: Mapping[str, Any], where: str, endpoint: Endpoint) -> JSON
             "source": {"type": "file", "file_id": file["file_id"]},
         }
     else:
-        block = _url_block(file["file_data"], where, endpoint, "document")
+        block = _url_block(file["file_data"], place, "document")
     if block["type"] == "document":
         if name:
             block["title"] = name
@@ -102,22 +90,24 @@ def _file_block(part: Mapping[str, Any], where: str, endpoint: Endpoint) -> JSON
     return block
 
 
-def _url_block(url: str, where: str, endpoint: Endpoint, kind: str) -> JSON:
+def _audio(part: JSON, place: str) -> JSON:
+    raise unsupported(place, "the Messages API takes no audio")
+
+
+_PARTS: Final[Converters[JSON]] = {
+    "text": _text,
+    "image_url": _image,
+    "file": _file,
+    "input_audio": _audio,
+}
+
+
+def _url_block(url: str, place: str, kind: str) -> JSON:
     """A block for an http(s) URL, which the API fetches, or a data: URL."""
-    if url[:5].lower() != "data:":
+    if not is_data_url(url):
         return {"type": kind, "source": {"type": "url", "url": url}}
-    header, comma, data = url[5:].partition(",")
-    media_type, *parameters = header.split(";")
-    media_type = media_type.strip().lower() or "text/plain"
-    is_base64 = any(p.strip().lower() == "base64" for p in parameters)
-    if not comma:
-        raise InvalidRequestError(f"{where} has a data: URL without a comma")
+    media_type, data = split_data_url(url, place)
     if media_type in _IMAGE_TYPES or media_type == "application/pdf":
-        if is_base64:
-            # The API takes no line breaks in it.
-            data = "".join(unquote(data).split())
-        else:
-            data = binascii.b2a_base64(unquote_to_bytes(data), newline=False).decode()
         return {
             "type": "image" if media_type in _IMAGE_TYPES else "document",
             "source": {"type": "base64", "media_type": media_type, "data": data},
@@ -128,24 +118,20 @@ def _url_block(url: str, where: str, endpoint: Endpoint, kind: str) -> JSON:
             "source": {
                 "type": "text",
                 "media_type": "text/plain",
-                "data": _decoded(data, is_base64, where),
+                "data": _decoded(data, place),
             },
         }
-    raise UnsupportedParameterError(
-        f"{where}: the Messages API takes JPEG, PNG, GIF and WebP images, PDF and text "
-        f"files, not {media_type}",
-        parameter=f"{where} ({media_type})",
-        provider=endpoint.name,
+    raise unsupported(
+        place,
+        "the Messages API takes JPEG, PNG, GIF and WebP images, PDF and text files, "
+        f"not {media_type}",
     )
 
 
-def _decoded(data: str, is_base64: bool, where: str) -> str:
+def _decoded(data: str, place: str) -> str:
     try:
-        raw = (
-            binascii.a2b_base64(unquote(data)) if is_base64 else unquote_to_bytes(data)
-        )
-        return raw.decode("utf-8-sig")
+        return binascii.a2b_base64(data).decode("utf-8-sig")
     except ValueError:
         raise InvalidRequestError(
-            f"{where} holds text that is not base64 of UTF-8"
+            f"{place} holds text that is not base64 of UTF-8"
         ) from None

@@ -10,7 +10,6 @@ provider runs itself and their results) wait in `provider_data` for the next tur
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from llmring_lite.provider import JSON, make_usage
 from llmring_lite.provider_anthropic_messages import store_block
 from llmring_lite.provider_anthropic_structure import tool_name
 from llmring_lite.provider_errors import parse_error
+from llmring_lite.provider_tools import arguments_text, make_call
 from llmring_lite.schemas import LLMRequest, LLMResponse
 from llmring_lite.structured import is_json
 
@@ -85,7 +85,8 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
             block.length = len(text)
             texts.append(text)
         elif block.role == "tool_use":
-            calls.append(tool_call(block.wire, arguments_text(block.wire.get("input"))))
+            arguments = arguments_text(block.wire.get("input"))
+            calls.append(make_call(block.wire["id"], block.wire["name"], arguments))
     thinking = (b.wire["thinking"] for b in blocks if b.role == "thinking")
     return LLMResponse(
         content="".join(texts),
@@ -107,22 +108,6 @@ def without_preamble(blocks: Sequence[Block]) -> list[Block]:
     """
     first = next(block for block in blocks if block.role == "structure")
     return [b for b in blocks if b is first or b.role not in ("text", "structure")]
-
-
-def arguments_text(value: Any) -> str:
-    """Arguments as JSON text: the provider's own if it sent text."""
-    if isinstance(value, str):
-        return "{}" if value.strip() in ("", "null") else value
-    return json.dumps(value or {}, ensure_ascii=False, separators=(",", ":"))
-
-
-def tool_call(wire: JSON, arguments: str) -> JSON:
-    """A tool_use block in OpenAI's format."""
-    return {
-        "id": wire["id"],
-        "type": "function",
-        "function": {"name": wire["name"], "arguments": arguments},
-    }
 
 
 def finish_reason(stop_reason: str | None, has_calls: bool) -> str:

@@ -18,17 +18,16 @@ from typing import Final
 from llmring_lite.provider import JSON, StreamEvent
 from llmring_lite.provider_anthropic_reply import (
     Block,
-    arguments_text,
     finish_reason,
     parse_usage,
     provider_data,
     refusal,
     structure_name,
-    tool_call,
     without_preamble,
 )
 from llmring_lite.provider_anthropic_structure import structure_mode
 from llmring_lite.provider_errors import parse_error
+from llmring_lite.provider_tools import arguments_text, make_call
 from llmring_lite.schemas import LLMRequest, StreamChunk
 
 _NOT_ENVELOPE: Final = frozenset({"type", "delta", "usage"})
@@ -161,7 +160,8 @@ class _Reply:
         block.complete()
         if block.role == "tool_use":
             self._has_calls = True
-            yield StreamChunk(tool_calls=[tool_call(block.wire, block.arguments())])
+            call = make_call(block.wire["id"], block.wire["name"], block.arguments())
+            yield StreamChunk(tool_calls=[call])
         elif block is self._structure and not block.length:
             text = block.arguments()
             block.length = len(text)

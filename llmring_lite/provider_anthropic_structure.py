@@ -77,7 +77,7 @@ def structure_mode(request: LLMRequest) -> str | None:
     if (
         "forced" in traits
         and thinking_type(request) not in ("enabled", "adaptive")
-        and not (request.tools and is_forced(request.tool_choice))
+        and not is_forced(request)
         and (wanted is None or _input_schema(wanted.schema) is not None)
     ):
         return "tool"

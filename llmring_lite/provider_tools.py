@@ -88,10 +88,10 @@ def read_function(tool: Mapping[str, Any], where: str) -> Mapping[str, Any] | No
     """The function that a tool is; None for a tool of a provider's own.
 
     Raises:
-        InvalidRequestError: It is a function without a name.
+        InvalidRequestError: It is a function without a name, or nothing.
     """
     kind = tool.get("type")
-    if kind not in (None, "function") or (kind is None and "function" not in tool):
+    if tool and (kind not in (None, "function") or not {"type", "function"} & {*tool}):
         return None
     function = tool.get("function")
     if not isinstance(function, Mapping) or not function.get("name"):

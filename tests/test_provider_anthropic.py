@@ -192,7 +192,6 @@ UNSUPPORTED = [
     ("top_p", BUDGET, {"temperature": 0.5, "top_p": 0.5}),
     ("top_p", BUDGET, {"top_p": 0.9, "reasoning_tokens": 1024}),
     ("reasoning_tokens", OLD, {"reasoning_tokens": 2000}),
-    ("reasoning_tokens", ADAPTIVE, {"reasoning_tokens": 2000}),
     ("reasoning_tokens", BUDGET, {"reasoning_tokens": 1000}),
     ("reasoning_tokens", BUDGET, {"reasoning_tokens": 2000, "max_tokens": 2000}),
     ("reasoning_tokens", BUDGET, {"reasoning_tokens": 64000}),
@@ -200,8 +199,8 @@ UNSUPPORTED = [
     ("reasoning_tokens", "claude-mythos-preview", {"reasoning_tokens": 0}),
     ("reasoning_effort", OLD, {"reasoning_effort": "low"}),
     ("reasoning_effort", ALWAYS_ON, {"reasoning_effort": "none"}),
-    ("reasoning_effort", BOTH, {"reasoning_effort": "xhigh"}),
     ("reasoning_effort", BUDGET, {"reasoning_effort": "enormous"}),
+    ("reasoning_effort", ADAPTIVE, {"reasoning_effort": "enormous"}),
     ("reasoning_effort", BUDGET, {"reasoning_effort": "low", "max_tokens": 1024}),
     ("tool_choice", ALWAYS_ON, {"tool_choice": "required", "tools": [tool()]}),
     (
@@ -209,6 +208,7 @@ UNSUPPORTED = [
         BUDGET,
         {"tool_choice": "required", "tools": [tool()], "reasoning_tokens": 1024},
     ),
+    ("tool_choice", BUDGET, {"tool_choice": {"type": "allowed_tools"}}),
 ]
 
 
@@ -254,6 +254,13 @@ SUMMARY = {"type": "adaptive", "display": "summarized"}
         (BOTH, {"reasoning_effort": "medium"}, SUMMARY, "medium"),
         (BOTH, {"reasoning_effort": "minimal"}, SUMMARY, "low"),
         (BOTH, {"reasoning_effort": "low", "reasoning_tokens": 2000}, 2000, "low"),
+        # The nearest that the model knows, the weaker of two.
+        (BOTH, {"reasoning_effort": "xhigh"}, SUMMARY, "high"),
+        # A budget in the words of a model that takes no other.
+        (ADAPTIVE, {"reasoning_tokens": 2000}, SUMMARY, "low"),
+        (ADAPTIVE, {"reasoning_tokens": 9000}, SUMMARY, "high"),
+        (BUDGET, {"reasoning_tokens": -1}, None, None),
+        (ADAPTIVE, {"reasoning_tokens": -1}, None, None),
         (ADAPTIVE, {"reasoning_effort": "xhigh"}, SUMMARY, "xhigh"),
         (ADAPTIVE, {"reasoning_effort": "none"}, None, None),
         (ADAPTIVE, {"reasoning_tokens": 0}, None, None),
@@ -359,7 +366,7 @@ def test_strict_tool_gets_the_schema_that_strictness_demands() -> None:
     assert '"minimum": 1' in number["description"]
 
 
-@pytest.mark.parametrize("wrong", [{}, {"function": {}}, {"name": "f"}])
+@pytest.mark.parametrize("wrong", [{}, {"function": {}}, {"type": "function"}])
 def test_malformed_tool_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match=r"tools\[1\]"):
         body(tools=[tool(), wrong])
@@ -381,11 +388,6 @@ NAMED = {"type": "function", "function": {"name": "get_weather"}}
         ("any", None, {"type": "any"}),
         ("required", False, {"type": "any", "disable_parallel_tool_use": True}),
         (NAMED, None, {"type": "tool", "name": "get_weather"}),
-        (
-            {"type": "tool", "name": "get_weather"},
-            None,
-            {"type": "tool", "name": "get_weather"},
-        ),
     ],
 )
 def test_tool_choice(choice: Any, parallel: bool | None, sent: Any) -> None:
@@ -398,7 +400,7 @@ def test_adaptive_thinking_allows_a_forced_tool() -> None:
     assert sent["tool_choice"] == {"type": "any"}
 
 
-@pytest.mark.parametrize("choice", ["always", {"type": "function"}, {"name": "f"}, 3])
+@pytest.mark.parametrize("choice", ["always", {"type": "function"}, {"name": ""}, 3])
 def test_unknown_tool_choice_is_refused(choice: Any) -> None:
     with pytest.raises(InvalidRequestError, match="tool_choice"):
         body(tools=[tool()], tool_choice=choice)
@@ -452,6 +454,7 @@ CHAT = [
         ({"messages": CHAT, "cache": True}, ["system", "2:text"]),
         ({"messages": CHAT, "cache": {"ttl": "1h"}}, ["system 1h", "2:text 1h"]),
         ({"messages": CHAT, "cache": {"key": "other's"}}, ["system", "2:text"]),
+        ({"messages": CHAT, "cache": "a key"}, ["system", "2:text"]),
         ({"messages": CHAT[1:], "cache": True}, ["2:text"]),
         (
             {"messages": CHAT[1:], "cache": True, "tools": [tool("a"), tool("b")]},
@@ -494,11 +497,20 @@ def test_own_breakpoints_stay_and_leave_room_for_the_rest() -> None:
     ]
 
 
-def test_more_than_four_breakpoints_are_refused() -> None:
-    parts = [{"type": "text", "text": "x", "cache_control": MARK} for _ in range(3)]
+def test_of_more_than_four_breakpoints_the_last_count() -> None:
+    turn = Message("user", "a", metadata={"cache_control": MARK})
+    answer = Message("assistant", "b")
+    system = Message("system", "S", metadata={"cache_control": HOUR})
+    sent = body(messages=[system, *[turn, answer] * 5, turn], tools=[tool()])
+    assert breakpoints(sent) == ["system 1h", "6:text", "8:text", "10:text"]
+    parts = [{"type": "text", "text": "x", "cache_control": MARK} for _ in range(5)]
     result = Message("tool", parts, tool_call_id="t1")
-    with pytest.raises(InvalidRequestError, match=r"5 parts .* at most 4"):
-        body(messages=[result, Message("user", parts[:2])])
+    sent = body(messages=[result, turn])
+    (marked, _) = sent["messages"][0]["content"]
+    assert ["cache_control" in part for part in marked["content"]] == [
+        *[False] * 2,
+        *[True] * 3,
+    ]
 
 
 def test_thinking_blocks_carry_no_breakpoint() -> None:
@@ -522,7 +534,7 @@ def test_breakpoint_of_an_empty_message_goes_with_it() -> None:
     assert breakpoints(sent) == []
 
 
-@pytest.mark.parametrize("cache", ["1h", {"ttl": "2h"}, 3])
+@pytest.mark.parametrize("cache", [{"ttl": "2h"}, {"keys": "a"}, 3])
 def test_unknown_cache_is_refused(cache: Any) -> None:
     with pytest.raises(InvalidRequestError, match="cache is"):
         body(cache=cache)

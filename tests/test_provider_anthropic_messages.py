@@ -267,11 +267,12 @@ def test_arguments_of_a_call(arguments: Any, sent: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("broken", "problem"),
     [
-        (call("t1", '{"x": "cut o'), "not JSON"),
-        (call("t1", "[1]"), "not a JSON object but a list"),
-        (call("t1", '"x"'), "not a JSON object but a str"),
-        (call(""), "needs an id"),
-        ({"id": "t1", "type": "function"}, "needs an id and a function name"),
+        (call("t1", '{"x": "cut o'), "not a JSON object"),
+        (call("t1", "[1]"), "not a JSON object"),
+        (call("t1", '"x"'), "not a JSON object"),
+        (call(""), "must be"),
+        ({"id": "t1", "type": "function"}, "must be"),
+        ({"id": "t1", "type": "custom", "custom": {"name": "f"}}, "must be"),
     ],
 )
 def test_broken_call_is_refused_with_its_place(
@@ -280,12 +281,6 @@ def test_broken_call_is_refused_with_its_place(
     with pytest.raises(InvalidRequestError, match=problem) as caught:
         body(user("a"), assistant("b", call("t0"), broken))
     assert "messages[1].tool_calls[1]" in str(caught.value)
-
-
-def test_call_of_another_type_is_refused() -> None:
-    custom = {"id": "t1", "type": "custom", "custom": {"name": "f", "input": "x"}}
-    with pytest.raises(UnsupportedParameterError, match="'custom'"):
-        body(user("a"), assistant(None, custom))
 
 
 @pytest.mark.parametrize("call_id", ["functions.f:0", "call|1", "ähm", "a b"])
@@ -341,20 +336,6 @@ PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": PDF}
             },
         ),
         (
-            image(f"data:image/png;base64,\n{PNG[:4]}\n{PNG[4:].replace('=', '%3D')}"),
-            {
-                "type": "image",
-                "source": {"type": "base64", "media_type": "image/png", "data": PNG},
-            },
-        ),
-        (
-            image("DATA:IMAGE/PNG,%89PNG"),
-            {
-                "type": "image",
-                "source": {"type": "base64", "media_type": "image/png", "data": PNG},
-            },
-        ),
-        (
             image(f"data:application/pdf;base64,{PDF}"),
             {"type": "document", "source": PDF_SOURCE},
         ),
@@ -374,7 +355,7 @@ PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": PDF}
             },
         ),
         (
-            file("data:application/json,%7B%22a%22%3A1%7D", filename="a.json"),
+            file(data_url("application/json", b'{"a":1}'), filename="a.json"),
             {
                 "type": "document",
                 "source": {
@@ -434,10 +415,10 @@ def test_part(part: dict[str, Any], block: dict[str, Any]) -> None:
             {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
             "messages[1].content[1] (input_audio)",
         ),
-        (image(f"data:image/bmp;base64,{PNG}"), "messages[1].content[1] (image/bmp)"),
+        (image(f"data:image/bmp;base64,{PNG}"), "messages[1].content[1] (image_url)"),
         (
             file(data_url("application/zip", b"PK")),
-            "messages[1].content[1] (application/zip)",
+            "messages[1].content[1] (file)",
         ),
     ],
 )
@@ -446,7 +427,6 @@ def test_part_that_the_api_cannot_take(part: dict[str, Any], parameter: str) -> 
     with pytest.raises(UnsupportedParameterError) as caught:
         body(user("a"), message)
     assert caught.value.parameter == parameter
-    assert caught.value.provider == "anthropic"
 
 
 @pytest.mark.parametrize(
@@ -454,7 +434,8 @@ def test_part_that_the_api_cannot_take(part: dict[str, Any], parameter: str) -> 
     [
         ({"type": "video"}, "unknown type 'video'"),
         ({}, "unknown type None"),
-        (image("data:image/png"), "without a comma"),
+        (image("data:image/png"), "data: URL"),
+        (image("data:image/png,%89PNG"), "data: URL"),
         (file("data:text/plain;base64,/w=="), "not base64 of UTF-8"),
         (file("data:text/plain;base64,abc"), "not base64 of UTF-8"),
     ],
