@@ -397,7 +397,10 @@ def _anthropic_file(block: JSON) -> JSON:
         url = _data_url("text/plain", data)
     elif source["type"] == "url":
         url = source["url"]
-    elif source["type"] == "file" and block["type"] == "document":
+    elif source["type"] == "file" and block["type"] == "image":
+        file = {"file_id": source["file_id"], "filename": "image.png"}
+        return {"type": "file", "file": file}
+    elif source["type"] == "file":
         url = ""
     else:
         raise Inexpressible(f"a {block['type']} with a source of {source['type']!r}")
