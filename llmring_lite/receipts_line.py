@@ -22,7 +22,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import ReceiptError
-from llmring_lite.receipts_canonical import join, members
+from llmring_lite.receipts_canonical import MAX_INTEGER, join, members
 from llmring_lite.receipts_sign import Signer
 
 FORMAT: Final = "llmring-lite receipts"
@@ -74,10 +74,19 @@ def stamp(moment: datetime) -> str:
 def parse_line(line: bytes) -> dict[str, Any]:
     """The object of a line; an empty one if it is no object."""
     try:
-        value = json.loads(line)
+        value = _decode(line.decode())
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _number(text: str) -> int | float:
+    """An integer as it was before it was written: a large one was a float."""
+    value = int(text)
+    return value if -MAX_INTEGER <= value <= MAX_INTEGER else float(text)
+
+
+_decode: Final = json.JSONDecoder(parse_int=_number).decode
 
 
 class Sealed(NamedTuple):

@@ -291,27 +291,37 @@ class _Walk:
             return Problem(number, "inserted", "it has no place in a file of receipts")
         if seq > wanted:
             return self._too_early(number, line)
-        last = self._last
         if seq < wanted:
-            # A stranger that took the place of this line is chained like this line.
-            if last is not None and line.prev == last.prev and self._goes_on(line):
-                return _stranger(number - 1)
+            return self._too_late(number, line)
+        following = self._next()
+        expected = NO_HASH if self._last is None else self._last.hash
+        if following is not None and following.prev == expected:
             return _stranger(number)
-        if last is None or not self._goes_on(line, at_end=True):
+        if self._last is None or (following and following.prev != line.hash):
             return Problem(number, "edited", "it is chained to another line before it")
         return Problem(
             number - 1, "edited", "the next line is chained to another content of it"
         )
 
+    def _too_late(self, number: int, line: Sealed) -> Problem:
+        """Its number has been passed."""
+        last = self._last
+        if last is not None and line.prev == last.prev and line.hash != last.hash:
+            # Two lines for one place: the file goes on from the one that belongs there.
+            following = self._next()
+            if following is None or following.prev == line.hash:
+                return _stranger(number - 1)
+        return _stranger(number)
+
     def _too_early(self, number: int, line: Sealed) -> Problem:
+        """Its number has not been reached."""
         wanted = number - 1
-        found_wanted = found_again = False
-        for raw in self._lines:
-            other = unseal(raw.rstrip(b"\n"))
-            if other is not None:
-                found_wanted = found_wanted or other.seq == wanted
-                found_again = found_again or other.seq == line.seq
-        if found_wanted and found_again:
+        found_wanted = found_again = belongs = False
+        while (other := self._next(skip=True)) is not None:
+            found_wanted = found_wanted or other.seq == wanted
+            found_again = found_again or other.seq == line.seq
+            belongs = belongs or other.hash == line.prev
+        if found_wanted and (found_again or not belongs):
             return _stranger(number)
         if found_wanted:
             return Problem(
@@ -323,13 +333,13 @@ class _Walk:
         lines = "line is" if missing == 1 else "lines are"
         return Problem(number, "removed", f"{missing} {lines} missing before this one")
 
-    def _goes_on(self, line: Sealed, at_end: bool = False) -> bool:
-        """Is the next line chained to this one? `at_end`: what if there is none."""
-        raw = next(self._lines, None)
-        if raw is None:
-            return at_end
-        following = unseal(raw.rstrip(b"\n"))
-        return following is not None and following.prev == line.hash
+    def _next(self, skip: bool = False) -> Sealed | None:
+        """The next line, None if there is none or (without `skip`) it is edited."""
+        for raw in self._lines:
+            found = unseal(raw.rstrip(b"\n"))
+            if found is not None or not skip:
+                return found
+        return None
 
 
 def _stranger(number: int) -> Problem:
