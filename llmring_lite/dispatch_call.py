@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from llmring_lite import balance
@@ -13,13 +14,12 @@ from llmring_lite.exceptions import (
     ContextLengthError,
     ProviderError,
 )
-from llmring_lite.records import dataclass, field
 from llmring_lite.routing import Candidate, Route
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Call(Generic[T]):
     """What to do, and what is known about it.
 
@@ -46,7 +46,7 @@ class Call(Generic[T]):
     window_of: Callable[[Candidate], int | None] = lambda candidate: None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Answer(Generic[T]):
     """What came of a call.
 

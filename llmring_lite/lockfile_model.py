@@ -7,10 +7,10 @@ llmring 1.4 writes (`to_dict`), keys that nobody knows included.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from llmring_lite.provider import BUILTIN, Endpoint
-from llmring_lite.records import dataclass, field, replace
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and array indices from the top of a document to a value."""

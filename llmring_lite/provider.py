@@ -22,10 +22,9 @@ in a 2xx reply is raised as what `provider_errors.parse_error` returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
-
-from llmring_lite.records import dataclass, field
 
 # Annotations only: reading a lockfile needs the endpoints but none of these, and five
 # dataclasses take as long to make as `argparse` to load.
@@ -95,7 +94,7 @@ class Endpoint:
     quirks: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class WireFormat:
     """A provider's dialect: pure functions and the framing of its streams.
 

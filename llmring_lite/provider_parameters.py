@@ -9,11 +9,11 @@ without a word, for the reply is as good without them: prompt caching (`cache` a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import InvalidRequestError, UnsupportedParameterError
 from llmring_lite.provider import JSON, Endpoint
-from llmring_lite.records import replace
 from llmring_lite.schemas import LLMRequest
 
 _CONTROL_PARAMS: Final = frozenset({"drop_unsupported", "mock"})

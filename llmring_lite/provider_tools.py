@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.provider import JSON
-from llmring_lite.records import replace
 from llmring_lite.schemas import LLMRequest, Message
 
 _MODES: Final = ("auto", "none", "required")

@@ -8,15 +8,15 @@ A wait that the provider asks for is obeyed instead.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from llmring_lite.exceptions import ProviderConnectionError, ProviderError
-from llmring_lite.records import dataclass
 
 RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504, 529})
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class RetryPolicy:
     """How often and how patiently a candidate is tried again.
 

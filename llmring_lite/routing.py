@@ -9,6 +9,7 @@ aliases and with ten thousand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from llmring_lite import keys
@@ -23,7 +24,6 @@ from llmring_lite.exceptions import (
 from llmring_lite.lockfile import AliasBinding, Lockfile
 from llmring_lite.lockfile_references import expand
 from llmring_lite.provider import BUILTIN, Endpoint
-from llmring_lite.records import dataclass
 
 if TYPE_CHECKING:
     from llmring_lite.packages import PackageAlias, Packages
@@ -40,7 +40,7 @@ def _canonical(condition: str) -> str:
     return _SYNONYMS.get(condition, condition)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Candidate:
     """A model of a provider that may serve a call.
 
@@ -68,7 +68,7 @@ class Candidate:
         return bool(error.conditions - {"auth"})
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Route:
     """What a name means in a profile.
 

@@ -8,11 +8,11 @@ is in `LLMResponse.raw`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from llmring_lite.exceptions import InvalidRequestError
-from llmring_lite.records import dataclass, field, replace
 
 
 class _Inherit(Enum):
@@ -279,7 +279,7 @@ class LLMResponse:
 
 # Not frozen: a frozen dataclass sets each field through object.__setattr__, which
 # doubles the cost of a chunk, and a stream makes thousands.
-@dataclass
+@dataclass(slots=True)
 class StreamChunk:
     """A piece of a reply.
 

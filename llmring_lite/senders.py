@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from llmring_lite import keys
 from llmring_lite.attempt import Sender
 from llmring_lite.exceptions import ProviderNotFoundError
 from llmring_lite.provider import BUILTIN, Endpoint, WireFormat, load_wire_format
-from llmring_lite.records import replace
 from llmring_lite.routing import Candidate
 
 

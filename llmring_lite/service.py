@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
@@ -22,7 +23,6 @@ from llmring_lite.lockfile import find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
 from llmring_lite.parts import fetch_parts, has_files, load_parts
 from llmring_lite.provider import WireFormat
-from llmring_lite.records import replace
 from llmring_lite.registry_window import estimate_tokens
 from llmring_lite.retry import RetryPolicy
 from llmring_lite.routing import Candidate, Route

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "llmring_lite"
 # its own layer that share its prefix (a family) or are named in SIBLINGS.
 LAYERS = (
     # words: what everyone speaks
-    ("_version", "exceptions", "schemas", "deadline", "records"),
+    ("_version", "exceptions", "schemas", "deadline"),
     # facts and pure policies
     (
         "provider",
@@ -46,7 +46,7 @@ LAYERS = (
     ("__init__", "__main__"),
 )
 SIBLINGS = {
-    "schemas": {"exceptions", "records"},
+    "schemas": {"exceptions"},
     "deadline": {"exceptions"},
     "provider_errors": set(),
     "framing": {"provider"},
