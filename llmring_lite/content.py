@@ -11,8 +11,9 @@ and, through the function handed in, the network; mappers touch neither.
   `<file name="NAME">` and `</file>`.
 - `{"type": "file", "file": {"file_data": data: URL}}` is checked; what is no PDF
   becomes the part of its kind, as above. A `file_id` passes.
-- `image_url` with a data: URL and `input_audio` are checked. A remote URL is left
-  alone, or fetched for an API that takes bytes only.
+- `image_url` with a data: URL and `input_audio` are checked.
+- A remote URL of an image, or of a PDF in `file_data`, is left alone, or fetched for an
+  API that takes bytes only.
 
 What a file is, its first bytes say; if they don't, its extension does. An image or
 file by path may also have `detail`, `filename` and `cache_control`. Parts of unknown
@@ -32,6 +33,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmring_lite.content_media import (
     LARGEST,
+    Kind,
     check_size,
     kind_of,
     media_type_of,
@@ -46,7 +48,7 @@ from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.schemas import LLMRequest, Message
 
 Part: TypeAlias = dict[str, Any]
-Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
+Fetch: TypeAlias = Callable[[str, Kind], tuple[str, bytes]]
 
 _PATH_KEYS: Final = frozenset({"type", "path", "detail", "filename", "cache_control"})
 
@@ -61,9 +63,9 @@ def load(
 
     Args:
         request: Not changed, nor is anything in it.
-        fetch: Gets a remote URL; returns media type and bytes, or raises.
-        fetched_parts: Part types (`image_url`) whose remote URLs must be fetched,
-            because the API at hand takes bytes only.
+        fetch: Gets a remote image or PDF; returns media type and bytes, or raises.
+        fetched_parts: Part types (`image_url`, `file`) whose remote URLs must be
+            fetched, because the API at hand takes bytes only.
 
     Each file and URL is read once. Calling it again on what it returned, with other
     `fetched_parts` for another candidate, reads no file again.
@@ -166,7 +168,15 @@ class _Loader:
         if "file_id" in file:
             _text(file, "file_id", f"{where}.file")
             return part
-        media_type, data = parse_data_url(_text(file, "file_data", where), where)
+        url = _text(file, "file_data", where)
+        if _is_remote(url):
+            if not self._takes_bytes_only("file"):
+                return part
+            name = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
+            data_url = self._fetched(url, "pdf", where)
+            file = {"filename": name or "document.pdf", **file, "file_data": data_url}
+            return {**part, "file": file}
+        media_type, data = parse_data_url(url, where)
         if media_type == "application/pdf":
             check_size(len(data), "pdf", where)
             return part
@@ -178,8 +188,7 @@ class _Loader:
     def image_url(self, part: Part, where: str) -> Part:
         image = _dict(part, "image_url", where)
         url = _text(image, "url", f"{where}.image_url")
-        scheme = url[:8].lower()
-        if scheme.startswith("data:"):
+        if url[:5].lower() == "data:":
             media_type, data = parse_data_url(url, where)
             if not media_type.startswith("image/"):
                 raise InvalidRequestError(
@@ -189,15 +198,15 @@ class _Loader:
             if media_type != "image/jpg":
                 return part
             url = "data:image/jpeg" + url[url.index(";") :]
-        elif not scheme.startswith(("http://", "https://")):
+        elif not _is_remote(url):
             raise InvalidRequestError(
                 f"{where}.image_url.url must be an http(s) or data: URL, not "
                 f'{url[:40]!r}; a local file goes into {{"type": "image", "path": ...}}'
             )
-        elif "image_url" not in self._fetched_parts or self._fetch is None:
-            return part
+        elif self._takes_bytes_only("image_url"):
+            url = self._fetched(url, "image", where)
         else:
-            url = self._fetched(url, self._fetch, where)
+            return part
         return {**part, "image_url": {**image, "url": url}}
 
     def input_audio(self, part: Part, where: str) -> Part:
@@ -227,18 +236,28 @@ class _Loader:
             raise _no_kind(where, name)
         return _Blob(media_type, data, name)
 
-    def _fetched(self, url: str, fetch: Fetch, where: str) -> str:
+    def _takes_bytes_only(self, part_type: str) -> bool:
+        return self._fetch is not None and part_type in self._fetched_parts
+
+    def _fetched(self, url: str, kind: Kind, where: str) -> str:
+        assert self._fetch is not None  # _takes_bytes_only
         if url not in self._urls:
-            declared, data = fetch(url)
+            declared, data = self._fetch(url, kind)
             media_type = sniff(data) or declared.partition(";")[0].strip().lower()
-            if not media_type.startswith("image/"):
+            if not media_type.startswith(_REMOTE_TYPES[kind]):
                 shown = url.partition("?")[0]  # the query may hold a token
-                raise InvalidRequestError(
-                    f"{where}: {shown} is no image but {media_type or 'of no type'}"
-                )
-            check_size(len(data), "image", where)
+                what = media_type or "of no type"
+                raise InvalidRequestError(f"{where}: {shown} is no {kind} but {what}")
+            check_size(len(data), kind, where)
             self._urls[url] = to_data_url(media_type, data)
         return self._urls[url]
+
+
+_REMOTE_TYPES: Final[Mapping[str, str]] = {"image": "image/", "pdf": "application/pdf"}
+
+
+def _is_remote(url: str) -> bool:
+    return url[:8].lower().startswith(("http://", "https://"))
 
 
 _PARTS: Final[Mapping[str, Callable[[_Loader, Part, str], Part]]] = {

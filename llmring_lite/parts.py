@@ -39,17 +39,17 @@ def has_files(request: LLMRequest) -> bool:
 def fetch_parts(
     request: LLMRequest, kinds: frozenset[str], deadline: Deadline
 ) -> LLMRequest:
-    """The request with remote parts of these kinds in memory."""
+    """The request with remote parts of these types in memory."""
     from llmring_lite import content
-    from llmring_lite.content_media import LIMITS
-    from llmring_lite.transport_fetch import IMAGE_TYPES, fetch_public
+    from llmring_lite.content_media import LIMITS, Kind
+    from llmring_lite.transport_fetch import ALLOWED_TYPES, fetch_public
 
-    def fetch(url: str) -> tuple[str, bytes]:
+    def fetch(url: str, kind: Kind) -> tuple[str, bytes]:
         return fetch_public(
             url,
-            max_bytes=LIMITS["image"],
+            max_bytes=LIMITS[kind],
             timeout=min(_FETCH_TIMEOUT_S, deadline.remaining()),
-            allowed_types=IMAGE_TYPES,
+            allowed_types=ALLOWED_TYPES[kind],
         )
 
     return content.load(request, fetch=fetch, fetched_parts=kinds)

@@ -4,9 +4,9 @@ A wire format is a module `provider_x` with a constant `WIRE`: three pure functi
 and the framing of its streams. What goes in and out of them is defined here.
 
 - `build_request(request, endpoint)` takes a request whose `model` is the bare model
-  name and whose local files are in memory (parts are `text`, `image_url` with an
-  http(s) or data: URL, `file` with a data: URL, `input_audio`), and returns the URL,
-  headers and JSON body. It sees no key. It changes nothing it was given.
+  name and whose local files are in memory (parts are `text`, `image_url` and `file`
+  with an http(s) or data: URL, `input_audio`), and returns the URL, headers and JSON
+  body. It sees no key. It changes nothing it was given.
 - `parse_response(body, request)` takes the decoded JSON of a 2xx reply. It returns an
   `LLMResponse` whose `model` is the provider's own word and whose `raw` is `body`.
 - `parse_stream(events, request)` takes the events of a 2xx stream and yields chunks:
@@ -99,7 +99,7 @@ class WireFormat:
     """A provider's dialect: pure functions and the framing of its streams.
 
     `fetched_parts` names the part types (such as `"image_url"`) whose http(s) URLs
-    the API won't fetch by itself: the caller turns them into data: URLs before
+    an endpoint won't fetch by itself: the caller turns them into data: URLs before
     `build_request`.
     """
 
@@ -109,7 +109,7 @@ class WireFormat:
     parse_stream: Callable[
         [Iterable[StreamEvent], LLMRequest], Generator[StreamChunk, None, None]
     ]
-    fetched_parts: frozenset[str] = frozenset()
+    fetched_parts: Callable[[Endpoint], frozenset[str]] = lambda endpoint: frozenset()
 
 
 WIRE_FORMATS: Final[Mapping[str, str]] = {

@@ -297,5 +297,5 @@ WIRE: Final = WireFormat(
     build_request=build_request,
     parse_response=parse_response,
     parse_stream=parse_stream,
-    fetched_parts=frozenset({"image_url"}),
+    fetched_parts=lambda endpoint: frozenset({"image_url"}),
 )

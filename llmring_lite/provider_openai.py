@@ -115,6 +115,11 @@ def _is_openai(endpoint: Endpoint) -> bool:
     return endpoint.max_tokens_field is None
 
 
+def _fetched_parts(endpoint: Endpoint) -> frozenset[str]:
+    """OpenAI fetches images, but no documents; Mistral and OpenRouter do."""
+    return frozenset({"file"} if _is_openai(endpoint) else ())
+
+
 def _unsupported(request: LLMRequest, endpoint: Endpoint) -> dict[str, str]:
     """Fields that the model or server can't take, with the reason."""
     model, unsupported = request.model, {}
@@ -253,4 +258,5 @@ WIRE: Final = WireFormat(
     build_request=build_request,
     parse_response=parse_response,
     parse_stream=parse_stream,
+    fetched_parts=_fetched_parts,
 )

@@ -276,8 +276,9 @@ class LLMRing(AliasMethods, FileMethods):
                 cost.check(facts.rates, candidate.ref)
             sender, wire = self._senders.get(candidate, facts.api_endpoint)
             neutral = loaded.for_model(candidate.model, defaults)
-            if wire.fetched_parts and has_parts:
-                neutral = fetch_parts(neutral, wire.fetched_parts, deadline)
+            fetched = wire.fetched_parts(candidate.endpoint) if has_parts else None
+            if fetched:
+                neutral = fetch_parts(neutral, fetched, deadline)
             if not with_files:
                 return attempt_(sender, wire, candidate, neutral, deadline)
             return self._files.attempt(

@@ -23,7 +23,7 @@ import ipaddress
 import queue
 import socket
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http.client import HTTPException
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urljoin, urlsplit
@@ -48,8 +48,13 @@ Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
 
 MAX_REDIRECTS: Final = 3
 
-IMAGE_TYPES: Final = ("image/*", "application/octet-stream", "binary/octet-stream")
-"""Types to allow where an image is wanted: storage services often don't say more."""
+_UNTOLD: Final = ("application/octet-stream", "binary/octet-stream")
+
+ALLOWED_TYPES: Final[Mapping[str, Collection[str]]] = {
+    "image": ("image/*", *_UNTOLD),
+    "pdf": ("application/pdf", "application/x-pdf", *_UNTOLD),
+}
+"""Types to allow for what is wanted: storage services often don't say more."""
 
 _READ_SIZE: Final = 65536
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

@@ -464,7 +464,7 @@ class Web:
         self.answer = media_type, data
         self.urls: list[str] = []
 
-    def __call__(self, url: str) -> tuple[str, bytes]:
+    def __call__(self, url: str, kind: str) -> tuple[str, bytes]:
         self.urls.append(url)
         return self.answer
 
@@ -518,7 +518,30 @@ def test_a_remote_image_has_the_same_limit(monkeypatch):
 
 
 def test_what_fetch_raises_reaches_the_caller():
-    def fetch(url: str) -> tuple[str, bytes]:
+    def fetch(url: str, kind: str) -> tuple[str, bytes]:
         raise InvalidRequestError("no such host")
 
     assert refusal(REMOTE, fetch=fetch, fetched_parts={"image_url"}) == "no such host"
+
+
+REMOTE_PDF = {"type": "file", "file": {"file_data": "https://x.example/a/b.pdf?k=1"}}
+
+
+def test_a_remote_pdf_is_fetched_for_apis_that_take_bytes():
+    web = Web("application/octet-stream", PDF)
+    found = loaded(REMOTE_PDF, fetch=web, fetched_parts={"file"})
+    file = {"filename": "b.pdf", "file_data": data_url("application/pdf", PDF)}
+    assert found == {"type": "file", "file": file}
+
+
+def test_a_remote_pdf_is_left_alone_for_apis_that_fetch_it():
+    web = Web("application/pdf", PDF)
+    asked = request(REMOTE_PDF)
+    assert load(asked, fetch=web, fetched_parts={"image_url"}) is asked
+    assert web.urls == []
+
+
+def test_a_remote_page_is_no_pdf():
+    web = Web("text/html", b"<html>")
+    said = refusal(REMOTE_PDF, fetch=web, fetched_parts={"file"})
+    assert "https://x.example/a/b.pdf is no pdf but text/html" in said

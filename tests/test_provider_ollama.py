@@ -259,7 +259,7 @@ def test_parts(parts: list[dict[str, Any]], content: str, images: list[bytes]) -
 
 
 def test_remote_images_are_to_be_fetched_before() -> None:
-    assert "image_url" in WIRE.fetched_parts
+    assert "image_url" in WIRE.fetched_parts(OLLAMA)
 
 
 @pytest.mark.parametrize(

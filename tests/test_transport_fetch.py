@@ -20,7 +20,7 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     ProviderTimeoutError,
 )
-from llmring_lite.transport_fetch import IMAGE_TYPES, fetch_public, is_public
+from llmring_lite.transport_fetch import ALLOWED_TYPES, fetch_public, is_public
 
 # For images.example and other.example, signed by a CA whose key was thrown away.
 CA = """\
@@ -122,7 +122,7 @@ def fetch(url: str, **options: Any) -> tuple[str, bytes]:
     defaults: dict[str, Any] = {
         "max_bytes": 10_000,
         "timeout": 10,
-        "allowed_types": IMAGE_TYPES,
+        "allowed_types": ALLOWED_TYPES["image"],
         "resolve": Resolver(),
         "is_allowed": lambda address: address.startswith("127."),
     }
