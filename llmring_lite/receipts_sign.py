@@ -93,8 +93,10 @@ def make_key(path: str | os.PathLike[str]) -> Signer:
     )
     name = os.fspath(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    folder = os.path.dirname(os.path.abspath(name))
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(name)), mode=0o700, exist_ok=True)
+        if not os.path.isdir(folder):
+            os.makedirs(folder, mode=0o700)
         with open(os.open(name, flags, 0o600), "wb") as file:
             file.write(pem)
     except FileExistsError:
