@@ -68,7 +68,8 @@ MAX_LINE: Final = 1 << 20
 
 def stamp(moment: datetime) -> str:
     """A point in time as receipts have it: RFC 3339, UTC, microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
