@@ -45,7 +45,7 @@ class StreamEvent(NamedTuple):
     data: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class HTTPRequest:
     """What goes on the wire, the credential apart.
 
