@@ -61,7 +61,7 @@ def locked_folder(
     target: str,
     name: str,
     *,
-    patience_s: float = _PATIENCE_S,
+    patience_s: float | None = None,
     pause_s: float = 0.01,
 ) -> Iterator[None]:
     """Keep other writers out of the folder of a file.
@@ -69,12 +69,14 @@ def locked_folder(
     Args:
         target: The file's path without symbolic links.
         name: How messages call it.
-        patience_s: How long to wait while nobody changes the file.
+        patience_s: How long to wait while nobody changes the file. Default: 30.
         pause_s: The longest pause between two tries.
 
     Raises:
         LockfileError: The folder can't be locked, or patience is at its end.
     """
+    if patience_s is None:
+        patience_s = _PATIENCE_S
     try:
         handle = _open_lock(target)
     except OSError as error:
