@@ -32,7 +32,8 @@ from llmring_lite.registry import (
     load_snapshot,
     snapshot_date,
 )
-from llmring_lite.registry_client import Refreshed, Registry, age_days, describe
+from llmring_lite.registry_client import Registry, age_days, describe
+from llmring_lite.registry_refresh import Refreshed, refresh
 from llmring_lite.registry_select import (
     NEEDS,
     Choice,
@@ -127,7 +128,7 @@ def run_list(args: Namespace) -> int:
     named = [args.provider] if args.provider else None
     code = 0
     if args.refresh:
-        code = report_failures(registry.refresh(named))
+        code = report_failures(refresh(registry, named))
     models: list[RegistryModel] = []
     for provider in named or registry.providers():
         catalogue = registry.catalogue(provider)
@@ -283,7 +284,7 @@ def add_refresh_arguments(parser: ArgumentParser) -> None:
 
 def run_refresh(args: Namespace) -> int:
     registry = open_registry()
-    rows = registry.refresh(args.providers or None)
+    rows = refresh(registry, args.providers or None)
     if args.json:
         say_json([_refreshed(row) for row in rows])
     else:

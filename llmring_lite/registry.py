@@ -22,6 +22,9 @@ from typing import Any, Final, NoReturn
 SNAPSHOT_PROVIDERS: Final = ("anthropic", "google", "openai")
 """Whom the snapshot knows: asking about anyone else doesn't read it."""
 
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""The largest document that is looked at; the public ones have 150 KB."""
+
 
 # No dataclass or named tuple: with this many fields either takes 3 ms at import, for
 # each program that wants a price.
@@ -298,6 +301,15 @@ def without_date(name: str) -> str | None:
         if len(digits) == 8 and digits.isdecimal():
             return name[:-11] or None
     return None
+
+
+def is_provider_name(name: str) -> bool:
+    """Letters, digits, `-`, `_`: it becomes part of URLs and file names."""
+    return (
+        0 < len(name) <= 64
+        and name.isascii()
+        and name.replace("-", "").replace("_", "").isalnum()
+    )
 
 
 # The snapshot --------------------------------------------------------------------

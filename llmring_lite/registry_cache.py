@@ -6,14 +6,12 @@ state or the other. A file that can't be used counts as absent: it is a cache.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from llmring_lite.exceptions import RegistryError
-from llmring_lite.registry import Catalogue
-from llmring_lite.registry_parse import MAX_BYTES, parse_compact
+from llmring_lite.registry import MAX_BYTES, Catalogue
 
 CACHE_VARIABLE: Final = "LLMRING_CACHE_DIR"
 
@@ -30,19 +28,23 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> str:
     return os.path.join(base, "llmring-lite", "registry")
 
 
-class CacheEntry(NamedTuple):
+class CacheEntry:
     """A file of the cache.
 
     Attributes:
+        path: Where it is.
         url: The registry it came from.
         catalogue: What it says.
         pinned: True for a numbered version, which never changes.
     """
 
-    path: str
-    url: str
-    catalogue: Catalogue
-    pinned: bool
+    __slots__ = ("catalogue", "path", "pinned", "url")
+
+    def __init__(self, path: str, url: str, catalogue: Catalogue, pinned: bool) -> None:
+        self.path = path
+        self.url = url
+        self.catalogue = catalogue
+        self.pinned = pinned
 
 
 class Cache:
@@ -82,6 +84,8 @@ class Cache:
         Raises:
             OSError: The folder can't be written.
         """
+        import json  # most programs only read
+
         document = {
             "url": self._url,
             "provider": catalogue.provider,
@@ -147,8 +151,14 @@ def _read(path: str, provider: str) -> tuple[Catalogue, str] | None:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except OSError:
+        return None
+    # Here, because most often nothing is cached.
+    from llmring_lite.registry_parse import parse_compact
+
+    try:
         catalogue, document = parse_compact(data, provider, source=path)
-    except (OSError, RegistryError):
+    except RegistryError:
         return None
     url: Any = document.get("url")
     return (catalogue, url) if isinstance(url, str) else None

@@ -15,23 +15,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from llmring_lite.exceptions import RegistryError, RegistryStaleError
 from llmring_lite.registry import (
+    MAX_BYTES,
     SNAPSHOT_PROVIDERS,
     Catalogue,
     RegistryModel,
+    is_provider_name,
     load_snapshot,
 )
 from llmring_lite.registry_cache import Cache, CacheEntry, cache_folder
-from llmring_lite.registry_parse import (
-    MAX_BYTES,
-    is_provider_name,
-    parse_document,
-    parse_manifest,
-)
 
 DEFAULT_URL: Final = "https://llmring.github.io/registry"
 URL_VARIABLE: Final = "LLMRING_REGISTRY_URL"
@@ -41,21 +37,6 @@ Fetch: TypeAlias = Callable[[str, int], bytes | None]
 
 Raises RegistryError. `transport_registry.fetch` is one.
 """
-
-
-class Refreshed(NamedTuple):
-    """What became of a provider in a refresh.
-
-    Attributes:
-        before: What was known until then, None if nothing was.
-        after: What is known now; None if it couldn't be refreshed.
-        error: Why not.
-    """
-
-    provider: str
-    before: Catalogue | None
-    after: Catalogue | None
-    error: RegistryError | None = None
 
 
 class Registry:
@@ -171,52 +152,6 @@ class Registry:
 
     # Network ---------------------------------------------------------------------
 
-    def refresh(self, providers: Iterable[str] | None = None) -> list[Refreshed]:
-        """Fetch the current data of some or all providers, and keep it (network).
-
-        What can't be fetched or used stays as it was, and its row says why.
-
-        Args:
-            providers: Default: those that the registry's manifest lists, else those
-                that anything is known of.
-        """
-        named = None if providers is None else list(dict.fromkeys(providers))
-        listed, unreachable = (named, None) if named else self._listed()
-        rows: list[Refreshed] = []
-        for provider in listed if listed is not None else self.providers():
-            before = self.catalogue(provider)
-            try:
-                if unreachable is not None and rows:
-                    raise unreachable  # twice is enough to wait for it
-                after = self.fetch(provider, must_keep=True)
-            except RegistryError as error:
-                if unreachable is not None:
-                    unreachable = error
-                rows.append(Refreshed(provider, before, None, error))
-                continue
-            unreachable = None
-            if after is not None:
-                rows.append(Refreshed(provider, before, after))
-            elif listed is not None:
-                missing = RegistryError(f"{self.url} has nothing on {provider}")
-                rows.append(Refreshed(provider, before, None, missing))
-        return rows
-
-    def _listed(self) -> tuple[list[str] | None, RegistryError | None]:
-        """The providers of the manifest, None if there is none; why it can't be read.
-
-        A registry without a manifest, or with an odd one, is a registry all the same.
-        """
-        source = f"{self.url}/manifest.json"
-        try:
-            data = self._get(source)
-        except RegistryError as error:
-            return None, error
-        try:
-            return (None if data is None else parse_manifest(data, source)), None
-        except RegistryError:
-            return None, None
-
     def fetch(self, provider: str, *, must_keep: bool = False) -> Catalogue | None:
         """A provider's current data, fetched now and kept in the cache (network).
 
@@ -276,15 +211,22 @@ class Registry:
             raise RegistryError(f"{provider!r} can't be a provider's name")
         middle = "" if number is None else f"/v/{number}"
         source = f"{self.url}/{provider}{middle}/models.json"
-        data = self._get(source)
+        data = self.get(source)
         if data is None:
             return None
+        from llmring_lite.registry_parse import parse_document
+
         fetched_at = None if self._folder() is not None else self._clock()
         return parse_document(
             data, provider, source=source, version=number, fetched_at=fetched_at
         )
 
-    def _get(self, source: str) -> bytes | None:
+    def get(self, source: str) -> bytes | None:
+        """The bytes at a URL below the registry's; None if there is nothing (network).
+
+        Raises:
+            RegistryError: They can't be read.
+        """
         if self._folder() is not None:
             return _read_file(file_path(source))
         if self._fetch is None:

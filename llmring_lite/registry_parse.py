@@ -14,10 +14,15 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 from llmring_lite.exceptions import RegistryError
-from llmring_lite.registry import FIELDS, FLAGS, Catalogue, RegistryModel, compact_rows
-
-MAX_BYTES: Final = 8 * 1024 * 1024
-"""The largest document that is looked at; the public ones have 150 KB."""
+from llmring_lite.registry import (
+    FIELDS,
+    FLAGS,
+    MAX_BYTES,
+    Catalogue,
+    RegistryModel,
+    compact_rows,
+    is_provider_name,
+)
 
 _MAX_MODELS: Final = 10_000
 _MAX_NAME: Final = 200
@@ -111,15 +116,6 @@ def parse_manifest(data: bytes | str, source: str) -> list[str]:
     if len(providers) > 200:
         raise refusal(source, f"providers has {len(providers)} entries")
     return list(providers)
-
-
-def is_provider_name(name: str) -> bool:
-    """Letters, digits, `-`, `_`: it becomes part of URLs and file names."""
-    return (
-        0 < len(name) <= 64
-        and name.isascii()
-        and name.replace("-", "").replace("_", "").isalnum()
-    )
 
 
 def decode(data: bytes | str, source: str) -> dict[str, Any]:

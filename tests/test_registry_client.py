@@ -17,6 +17,7 @@ from llmring_lite import RegistryError, RegistryStaleError
 from llmring_lite.registry import load_snapshot
 from llmring_lite.registry_cache import Cache, cache_folder
 from llmring_lite.registry_client import DEFAULT_URL, Registry, age_days, describe
+from llmring_lite.registry_refresh import Refreshed, refresh
 
 URL = "https://registry.example/v2"
 
@@ -56,8 +57,13 @@ class Web:
         return None
 
 
-def registry(fetch: Any = None, url: str = URL, now: float = 0.0) -> Registry:
-    return Registry(url, fetch=fetch, clock=lambda: now)
+class Client(Registry):
+    def refresh(self, providers: list[str] | None = None) -> list[Refreshed]:
+        return refresh(self, providers)
+
+
+def registry(fetch: Any = None, url: str = URL, now: float = 0.0) -> Client:
+    return Client(url, fetch=fetch, clock=lambda: now)
 
 
 def price_of(reg: Registry, name: str = "m", provider: str = "openai") -> float | None:

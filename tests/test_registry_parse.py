@@ -12,12 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmring_lite import RegistryError
-from llmring_lite.registry_parse import (
-    MAX_BYTES,
-    parse_compact,
-    parse_document,
-    parse_manifest,
-)
+from llmring_lite.registry import MAX_BYTES
+from llmring_lite.registry_parse import parse_compact, parse_document, parse_manifest
 
 REGISTRY = Path(__file__).resolve().parents[1].parent / "shared" / "registry"
 DOCUMENTS = sorted(
