@@ -99,8 +99,17 @@ def build_receipt(facts: CallFacts, outcome: Outcome) -> dict[str, Any]:
         "error_class": None if error is None else type(error).__name__,
     }
     if facts.metadata:
-        receipt["metadata"] = facts.metadata
+        receipt["metadata"] = _if_writable(facts.metadata)
     return receipt
+
+
+def _if_writable(value: dict[str, Any]) -> dict[str, Any] | None:
+    """None for what would keep the whole receipt from being written."""
+    try:
+        canonicalize(value)
+    except (ValueError, TypeError):
+        return None
+    return value
 
 
 def prompt_digest(messages: Iterable[Message]) -> str | None:
