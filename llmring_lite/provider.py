@@ -218,7 +218,8 @@ BUILTIN: Final[Mapping[str, Endpoint]] = {
             "mistral",
             "https://api.mistral.ai/v1",
             "MISTRAL_API_KEY",
-            "system_role automatic_cache random_seed tool_ids_of_9 document_url",
+            "system_role automatic_cache random_seed tool_ids_of_9 document_url "
+            "files_in_results",
             # It answers unknown fields with 422, and sends usage unasked.
             stream_options=False,
         ),
@@ -232,7 +233,7 @@ BUILTIN: Final[Mapping[str, Endpoint]] = {
             "openrouter",
             "https://openrouter.ai/api/v1",
             "OPENROUTER_API_KEY",
-            "cache_control reasoning_object",
+            "cache_control reasoning_object files_in_results",
         ),
         _compatible("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
         _compatible(

@@ -9,6 +9,7 @@ and these `quirks`:
 - `random_seed`: `seed` has this name.
 - `tool_ids_of_40`: ids of tool calls have at most 40 characters; others are hashed.
 - `tool_ids_of_9`: they have nine letters or digits.
+- `files_in_results`: results of tools can hold them; else they follow as a user's.
 - `document_url`: files travel in this part instead of `file`.
 - `json_object_only`: knows no JSON schemas; a system message tells the schema.
 - `json_schema_only`: knows no `json_object`; the schema `{"type": "object"}` says it.

@@ -54,10 +54,16 @@ def build_messages(request: LLMRequest, endpoint: Endpoint) -> list[JSON]:
         mark=_cache_mark(request.model, quirks),
         echo="reasoning_echo" in quirks and _thinks(request),
     )
-    return [
-        _message(message, f"messages[{number}]", dialect)
-        for number, message in enumerate(request.messages)
-    ]
+    messages: list[JSON] = []
+    files: list[Part] = []
+    for number, message in enumerate(request.messages):
+        if message.role != "tool" and files:
+            messages.append({"role": "user", "content": files})
+            files = []
+        messages.append(_message(message, f"messages[{number}]", dialect))
+        if message.role == "tool" and "files_in_results" not in quirks:
+            files += _take_files(messages[-1])
+    return [*messages, {"role": "user", "content": files}] if files else messages
 
 
 def _cache_mark(model: str, quirks: frozenset[str]) -> str | None:
@@ -130,6 +136,25 @@ def _tool_calls(
         wire = make_call(_call_id(call.id, dialect), call.name, call.arguments)
         sent.append(wire | extras.get(call.id, {}))
     return [*sent, *own.get("tool_calls", ())]
+
+
+def _take_files(result: JSON) -> list[Part]:
+    """Take the files out of a result, for the message behind the results of a turn.
+
+    Results can hold text only, so that theirs follow as a user's:
+    https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages
+    """
+    content = result["content"]
+    if isinstance(content, str):
+        return []
+    files = [part for part in content if part["type"] != "text"]
+    if not files:
+        return []
+    result["content"] = [part for part in content if part["type"] == "text"] or (
+        "See the next message."
+    )
+    told = f"From the result of the call {result['tool_call_id']}:"
+    return [{"type": "text", "text": told}, *files]
 
 
 _ID_RULES: Final[Mapping[str, tuple[str, int]]] = {

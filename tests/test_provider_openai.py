@@ -562,6 +562,34 @@ def test_a_turn_with_tools_goes_both_ways():
     ]
 
 
+def test_files_in_results_follow_them_as_a_users():
+    image = {"type": "image_url", "image_url": {"url": PIXEL}}
+    turn = [
+        Message("assistant", "", tool_calls=[CALL, {**CALL, "id": "call_2"}]),
+        Message("tool", [{"type": "text", "text": "a"}, image], tool_call_id="call_1"),
+        Message("tool", [image], tool_call_id="call_2"),
+        Message("user", "And?"),
+    ]
+    _, first, second, files, last = sent(*turn)
+    assert first["content"] == [{"type": "text", "text": "a"}]
+    assert isinstance(second["content"], str)
+    assert files["role"] == "user"
+    assert [part["type"] for part in files["content"]] == ["text", "image_url"] * 2
+    assert "call_1" in files["content"][0]["text"]
+    assert "call_2" in files["content"][2]["text"]
+    assert last["content"] == "And?"
+    assert sent(*turn[:-1])[-1] == files
+
+
+@pytest.mark.parametrize("name", ["openrouter", "mistral"])
+def test_files_stay_in_results_where_they_may(name):
+    image = {"type": "image_url", "image_url": {"url": PIXEL}}
+    messages = sent(
+        Message("tool", [image], tool_call_id="call12345"), endpoint=BUILTIN[name]
+    )
+    assert [message["content"] for message in messages] == [[image]]
+
+
 def test_participants_keep_their_names():
     messages = sent(
         Message("user", "hi", name="ann"), Message("assistant", "ho", name="b")
