@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import RegistryError
 from llmring_lite.lockfile import AliasBinding, Lockfile, ProfileConfig
+from llmring_lite.provider import BUILTIN
 from llmring_lite.registry import Catalogue, RegistryModel
 from llmring_lite.registry_client import Registry
 from llmring_lite.registry_drift import Drift, compare
@@ -101,8 +102,8 @@ def audit(
 def bound_models(lockfile: Lockfile, profile: ProfileConfig) -> dict[str, list[str]]:
     """Provider -> the names of its models that a profile's aliases may end at.
 
-    Providers whose address the lockfile changes are left out: what is served there is
-    not the registry's business.
+    Built-in providers whose address the lockfile changes are left out: what is served
+    there is not the registry's business.
     """
     found: dict[str, list[str]] = {}
     for alias in profile.bindings:
@@ -117,7 +118,7 @@ def bound_models(lockfile: Lockfile, profile: ProfileConfig) -> dict[str, list[s
 
 def _is_elsewhere(lockfile: Lockfile, provider: str) -> bool:
     row = lockfile.providers.get(provider)
-    return row is not None and row.base_url is not None
+    return row is not None and row.base_url is not None and provider in BUILTIN
 
 
 def current_data(

@@ -14,7 +14,6 @@ from llmring_lite.cli_models import alias_line, resolved_models
 from llmring_lite.cli_options import add_lockfile_options
 from llmring_lite.cli_output import PROGRAM, complain, note, say
 from llmring_lite.lockfile import LOCKFILE_NAME, AliasBinding, Lockfile
-from llmring_lite.lockfile_init import provider_names
 from llmring_lite.lockfile_model import STRATEGIES
 from llmring_lite.provider import BUILTIN
 
@@ -37,6 +36,7 @@ def add_init_arguments(parser: ArgumentParser) -> None:
 def run_init(args: Namespace) -> int:
     from llmring_lite.cli_registry import age_text, open_registry
     from llmring_lite.facts import fetch
+    from llmring_lite.lockfile_init import provider_names
     from llmring_lite.proposal import write
     from llmring_lite.registry_client import describe
 

@@ -124,6 +124,22 @@ def test_a_provider_at_another_address_is_its_own_business(
     assert main(["lock", "validate"]) == 0
 
 
+def test_a_provider_of_ones_own_may_have_a_registry_of_ones_own(
+    folder: Path, publish: Publish, capsys: Output
+) -> None:
+    publish(7, gpt_a=facts(1.0))
+    (folder / "registry" / "acme").mkdir()
+    text = json.dumps({"models": {"acme:one": facts(1.0)}})
+    (folder / "registry" / "acme" / "models.json").write_text(text)
+    path = write(folder, "acme:one", "acme:two")
+    base = '[providers.acme]\nkind = "openai"\nbase_url = "https://acme.example/v1"\n'
+    path.write_text(path.read_text() + base)
+    assert main(["lock", "validate"]) == 1
+    out = capsys.readouterr().out
+    assert "acme:two is not in the registry" in out
+    assert "acme:one" not in out
+
+
 def test_a_deprecated_model_is_a_warning_with_its_successor(
     folder: Path, publish: Publish, capsys: Output
 ) -> None:
