@@ -177,6 +177,8 @@ class _TimedConnection(HTTPConnection):
 
     response_class = _TimedResponse
     _served = False
+    _expects_head = False
+    _head = b""
 
     def _new_conn(self) -> socket.socket:
         # urllib3 gives every address of the host the whole timeout.
@@ -218,7 +220,37 @@ class _TimedConnection(HTTPConnection):
         _current.exchange.reused = self._served
         super().putrequest(*args, **kwargs)
 
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        # http.client sends the head by itself: twice the system calls and packets.
+        self._expects_head = True
+        self._head = b""
+        try:
+            super().request(*args, **kwargs)
+            if self._head:
+                self.send(b"")
+        finally:
+            self._expects_head = False
+            # The head holds the key, and tracebacks with locals are logged.
+            self._head = b""
+            del args, kwargs
+
     def send(self, data: Any) -> None:
+        """Send the next piece of a request, the head with the body's beginning."""
+        if self._expects_head:
+            self._expects_head = False
+            self._head = data
+            return
+        head, self._head = self._head, b""
+        try:
+            if head and isinstance(data, bytes) and len(data) <= _BUFFER_SIZE:
+                data = head + data
+            elif head:
+                self._send(head)
+            self._send(data)
+        finally:
+            del head, data
+
+    def _send(self, data: Any) -> None:
         # A large body goes in pieces, each in the time that is left.
         exchange = _current.exchange
         left = exchange.deadline.remaining()
@@ -231,7 +263,6 @@ class _TimedConnection(HTTPConnection):
         try:
             super().send(data)
         finally:
-            # The head holds the key, and tracebacks with locals are logged.
             del data
 
     def getresponse(self) -> Any:
