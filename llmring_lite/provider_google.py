@@ -80,7 +80,7 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     config = _generation_config(request)
     if config:
         body["generationConfig"] = config
-    cache_hint(request)
+    cache_hint(request)  # for its errors: the API caches by itself
     for key, value in extra_body(request).items():
         if key in _MERGED and isinstance(value, Mapping):
             value = {**body.get(key, {}), **value}

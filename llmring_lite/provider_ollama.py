@@ -25,6 +25,7 @@ from llmring_lite.provider import (
 from llmring_lite.provider_errors import parse_error
 from llmring_lite.provider_ollama_messages import message_items
 from llmring_lite.provider_parameters import (
+    cache_hint,
     extra_body,
     nearest_effort,
     requested_effort,
@@ -87,6 +88,7 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         InvalidRequestError: A message, tool or tool call makes no sense.
     """
     request = without_unsupported(request, endpoint, _unsupported_fields(request))
+    cache_hint(request)  # for its errors: the server keeps prompts by itself
     extra = extra_body(request)
     body: JSON = {
         "model": request.model,
