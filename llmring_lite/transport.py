@@ -33,7 +33,7 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     ProviderTimeoutError,
 )
-from llmring_lite.keys import Secret, lookup, parse_origin
+from llmring_lite.keys import Secret, lookup, parse_origin, read_env
 from llmring_lite.provider import Endpoint, HTTPRequest
 from llmring_lite.transport_deadline import Adapter, Exchange, opening
 
@@ -374,7 +374,7 @@ class Provider:
         Worked out anew only when something that it depends on has changed.
         """
         facts = (
-            *(os.environ.get(name) for name in _SETTINGS_VARIABLES),
+            *map(read_env, _SETTINGS_VARIABLES),
             session.verify,
             session.cert,
             session.trust_env,
