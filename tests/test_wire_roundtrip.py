@@ -184,20 +184,23 @@ def expected(messages: list[Message], kind: str) -> list[Fact]:
     """The conversation as facts, results in the order of their calls."""
     found: list[Fact] = []
     order: list[str] = []
-    for message in messages:
-        if message.role == "assistant":
-            calls = [_call(call, kind) for call in message.tool_calls or ()]
-            found.append(("assistant", message.content, tuple(calls)))
-            order = [call["id"] for call in message.tool_calls or ()]
-        elif message.role == "tool":
-            found.append(("result", message.tool_call_id, value_of(message.content)))
-        elif isinstance(message.content, str):
-            found.append((message.role, message.content))
-        else:
-            found += [(message.role, part["text"]) for part in message.content or ()]
-        if message.role == "tool" and found[-len(order) :][0][0] == "result":
-            group = sorted(found[-len(order) :], key=lambda fact: order.index(fact[1]))
-            found[-len(order) :] = [("result", _sent(i, kind), v) for _, i, v in group]
+    for role, group in groupby(messages, key=lambda message: message.role):
+        if role == "tool":
+            by_call = sorted(group, key=lambda m: order.index(m.tool_call_id or ""))
+            for result in by_call:
+                call_id = _sent(result.tool_call_id or "", kind)
+                found.append(("result", call_id, value_of(str(result.content))))
+            continue
+        for message in group:
+            if role == "assistant":
+                calls = message.tool_calls or []
+                order = [call["id"] for call in calls]
+                made = tuple(_call(call, kind) for call in calls)
+                found.append(("assistant", message.content, made))
+            elif isinstance(message.content, str):
+                found.append((role, message.content))
+            else:
+                found += [(role, part["text"]) for part in message.content or ()]
     return by_id(joined(found))
 
 
