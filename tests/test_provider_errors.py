@@ -367,6 +367,58 @@ def test_googles_retry_info_counts_where_there_is_no_header():
     assert parse_error(body, status=429, headers={"Retry-After": "2"}).retry_after == 2
 
 
+GEMINI_QUOTA = {
+    "error": {
+        "code": 429,
+        "message": (
+            "You exceeded your current quota, please check your plan and billing "
+            "details.\n* Quota exceeded for metric: generativelanguage.googleapis.com/"
+            "generate_content_free_tier_requests, limit: 10\nPlease retry in 99s."
+        ),
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [
+                    {
+                        "quotaMetric": "generativelanguage.googleapis.com/"
+                        "generate_content_free_tier_requests",
+                        "quotaId": "GenerateRequestsPerMinutePerProjectPerModel",
+                        "quotaDimensions": {"model": "gemini-2.5-flash"},
+                        "quotaValue": "10",
+                    }
+                ],
+            },
+            {
+                "@type": "type.googleapis.com/google.rpc.Help",
+                "links": [{"description": "Limits", "url": "https://ai.google.dev"}],
+            },
+            {
+                "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                "retryDelay": "34.074824224s",
+            },
+        ],
+    }
+}
+
+
+@pytest.mark.parametrize("body", [GEMINI_QUOTA, [GEMINI_QUOTA]])
+def test_geminis_spent_minute_says_how_long_to_wait(body):
+    error = parse_error(body, status=429, headers={"content-type": "application/json"})
+    assert type(error) is ProviderRateLimitError
+    assert error.retry_after == pytest.approx(34.07, abs=0.01)
+    assert error.code == "RESOURCE_EXHAUSTED"
+
+
+def test_a_wait_told_in_words_is_not_relied_on():
+    body = openai_error(
+        "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used "
+        "29000, Requested 2000. Please try again in 20s.",
+        "rate_limit_exceeded",
+    )
+    assert parse_error(body, status=429).retry_after is None
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "should_retry"),
     [
