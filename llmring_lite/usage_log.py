@@ -147,11 +147,12 @@ class UsageLog:
         self._open_post = open_post
         self._max_queued = max_queued
         self._retries = retries
-        # A thread doesn't survive a fork, and a lock may survive it locked.
+        # By process: a thread doesn't survive a fork, and a lock may survive it locked.
         self._workers: dict[int, _Worker] = {}
+        self._counts: dict[int, _Counts] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_workers": {}}
+        return {**self.__dict__, "_workers": {}, "_counts": {}}
 
     def __repr__(self) -> str:
         return f"<UsageLog {self.server_url}>"
@@ -159,18 +160,21 @@ class UsageLog:
     @property
     def sent(self) -> int:
         """Records that the server took from this process."""
-        worker = self._workers.get(os.getpid())
-        return 0 if worker is None else worker.sent
+        return self._own_counts().sent
 
     @property
     def dropped(self) -> int:
         """Records of this process that were lost."""
-        worker = self._workers.get(os.getpid())
-        return 0 if worker is None else worker.dropped
+        return self._own_counts().dropped
+
+    def _own_counts(self) -> _Counts:
+        return self._counts.setdefault(os.getpid(), _Counts())
 
     def put(self, receipt: Mapping[str, Any]) -> None:
         """Hand over the receipt of an answered call; returns at once."""
-        self._worker().put(build_record(receipt))
+        record = build_record(receipt)
+        while not self._worker().put(record):
+            pass  # closed in this very moment: by another thread, that is
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until what was put is sent or dropped; True if it was all in time."""
@@ -195,6 +199,7 @@ class UsageLog:
                 self._open_post,
                 self._max_queued,
                 self._retries,
+                self._own_counts(),
             )
             worker = self._workers.setdefault(pid, mine)
             if worker is mine:
@@ -202,6 +207,33 @@ class UsageLog:
                 # The thread must not keep a forgotten log alive, nor outlive it.
                 weakref.finalize(self, worker.stop).atexit = False
         return worker
+
+
+class _Counts:
+    """What became of the records of a process. May be used by destructors."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.sent = 0
+        self.dropped = 0
+        self._reported = 0
+
+    def took(self) -> None:
+        with self._lock:
+            self.sent += 1
+
+    def lost(self) -> bool:
+        """True for the first one."""
+        with self._lock:
+            self.dropped += 1
+            return self.dropped == 1
+
+    def unreported(self) -> int:
+        """How many were lost since this was asked before."""
+        with self._lock:
+            count = self.dropped - self._reported
+            self._reported = self.dropped
+            return count
 
 
 class _Worker:
@@ -214,23 +246,23 @@ class _Worker:
         open_post: Callable[[str, str | None], Post],
         max_queued: int,
         retries: RetryPolicy,
+        counts: _Counts,
     ) -> None:
         self.pid = os.getpid()
-        self.sent = 0
-        self.dropped = 0
+        self._counts = counts
         self._url = url
         self._api_key = api_key
         self._open_post = open_post
         self._max_queued = max_queued
         self._retries = retries
-        # Its `put` may be called by a destructor that interrupts another `put`.
+        # May be used by a destructor that interrupts another use, like the lock.
         self._queue: SimpleQueue[dict[str, Any] | threading.Event | None] = (
             SimpleQueue()
         )
         self._lock = threading.RLock()
         self._hurry = threading.Event()
         self._flush_until = float("inf")
-        self._reported = 0
+        self._stopped = False
         self._thread = threading.Thread(
             target=self._run, name="llmring-usage", daemon=True
         )
@@ -243,15 +275,22 @@ class _Worker:
     def is_alive(self) -> bool:
         return self.pid == os.getpid() and self._thread.is_alive()
 
-    def put(self, record: dict[str, Any]) -> None:
-        if self._queue.qsize() >= self._max_queued:
-            self._drop("the queue is full: the server is too slow, or unreachable")
-        else:
-            self._queue.put(record)
+    def put(self, record: dict[str, Any]) -> bool:
+        """Queue a record, or drop it; False if this worker has been stopped."""
+        with self._lock:
+            if self._stopped:
+                return False
+            if self._queue.qsize() < self._max_queued:
+                self._queue.put(record)
+                return True
+        self._drop("the queue is full: the server is too slow, or unreachable")
+        return True
 
     def stop(self) -> None:
         """End the thread after what is queued."""
-        self._queue.put(None)
+        with self._lock:
+            self._stopped = True
+            self._queue.put(None)
 
     def flush(self, timeout_s: float) -> bool:
         """As `UsageLog.flush`. In the meantime nothing is tried twice."""
@@ -267,17 +306,12 @@ class _Worker:
 
     def report(self) -> None:
         """Say how many records were lost since the last time."""
-        with self._lock:
-            lost = self.dropped - self._reported
-            self._reported = self.dropped
+        lost = self._counts.unreported()
         if lost:
             log.warning("%d usage records were not delivered to %s", lost, self._url)
 
     def _drop(self, reason: object) -> None:
-        with self._lock:
-            self.dropped += 1
-            first = self.dropped == 1
-        if first:
+        if self._counts.lost():
             log.warning(
                 "a usage record for %s was dropped (further ones are only counted): %s",
                 self._url,
@@ -316,7 +350,7 @@ class _Worker:
                     self._drop(error)
                     return
             else:
-                self.sent += 1
+                self._counts.took()
                 return
             tries += 1
             self._hurry.wait(min(wait, _LONGEST_WAIT_S))
