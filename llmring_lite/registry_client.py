@@ -94,14 +94,8 @@ class Registry:
         """Whom anything is known of."""
         names = {*SNAPSHOT_PROVIDERS}
         names |= {e.catalogue.provider for e in self._own_entries() if not e.pinned}
-        folder = self._folder()
-        if folder is not None and os.path.isdir(folder):
-            names |= {
-                name
-                for name in os.listdir(folder)
-                if is_provider_name(name)
-                and os.path.isfile(os.path.join(folder, name, "models.json"))
-            }
+        if self._is_folder:
+            names |= _providers_in(file_path(self.url))
         return sorted(names)
 
     def assert_fresh(self, provider: str, max_age_days: float) -> None:
@@ -135,7 +129,7 @@ class Registry:
     def _read(self, provider: str) -> Catalogue | None:
         if not is_provider_name(provider):
             return None
-        if self._folder() is not None:
+        if self._is_folder:
             try:
                 found = self._load(provider)
             except RegistryError as error:
@@ -193,7 +187,7 @@ class Registry:
     def _keep(
         self, catalogue: Catalogue, *, pinned: bool = False, must_keep: bool = False
     ) -> None:
-        if self._folder() is not None:
+        if self._is_folder:
             return
         try:
             self.cache.write(catalogue, pinned=pinned)
@@ -216,7 +210,7 @@ class Registry:
             return None
         from llmring_lite.registry_parse import parse_document
 
-        fetched_at = None if self._folder() is not None else self._clock()
+        fetched_at = None if self._is_folder else self._clock()
         return parse_document(
             data, provider, source=source, version=number, fetched_at=fetched_at
         )
@@ -227,15 +221,15 @@ class Registry:
         Raises:
             RegistryError: They can't be read.
         """
-        if self._folder() is not None:
+        if self._is_folder:
             return _read_file(file_path(source))
         if self._fetch is None:
             raise RegistryError(f"{source} is not here, and no network may be used")
         return self._fetch(source, MAX_BYTES)
 
-    def _folder(self) -> str | None:
-        """The folder of a `file://` registry; None for others."""
-        return file_path(self.url) if self.url.startswith("file:") else None
+    @property
+    def _is_folder(self) -> bool:
+        return self.url.startswith("file:")
 
 
 def _warn(text: str) -> None:
@@ -261,6 +255,20 @@ def file_path(url: str) -> str:
             f"{url!r} names no folder of this machine: write file:///absolute/path"
         )
     return path
+
+
+def _providers_in(folder: str) -> set[str]:
+    """The providers that a registry in a folder has."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return set()
+    return {
+        name
+        for name in names
+        if is_provider_name(name)
+        and os.path.isfile(os.path.join(folder, name, "models.json"))
+    }
 
 
 def _read_file(path: str) -> bytes | None:

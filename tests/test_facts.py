@@ -25,9 +25,11 @@ from llmring_lite import (
     LLMRing,
     Message,
     ModelNotFoundError,
+    ProviderError,
     ProviderResponseError,
     RegistryModel,
 )
+from llmring_lite.dispatch import _loser
 from llmring_lite.registry_window import estimate_tokens, window_tokens
 from llmring_lite.schemas import LLMRequest
 
@@ -258,6 +260,31 @@ def test_own_prices_are_used(
     monkeypatch.setenv("LLMRING_REGISTRY_URL", url)
     with LLMRing() as ring:
         assert ring.chat("openai:house-model", "hi").usage["cost"] == 0.003
+
+
+@pytest.mark.parametrize(
+    "url", ["file:relative", "file://elsewhere/x", "file:///not/there", "ftp://x", "?"]
+)
+def test_a_registry_that_can_not_be_used_does_not_stop_a_chat(
+    url: str, openai: Loopback
+) -> None:
+    with LLMRing(registry_url=url) as ring:
+        assert ring.chat("openai:gpt-4.1", "hi").usage["cost"] == 0.0028
+
+
+def test_a_racer_that_answered_too_late_is_on_the_bill(
+    folder: Path, openai: Loopback
+) -> None:
+    bind(folder, "openai:gpt-4.1", "openai:gpt-4o", more='strategy = "race"')
+    with LLMRing() as ring:
+        route = ring._router.route("a")
+    usage = {"cost": 0.5}
+    late = {"model": "openai:gpt-4o", "error": None, "usage": usage, "cost": 0.5}
+    (record,) = _loser(route.candidates[1], [late], 1.0)
+    assert isinstance(record["error"], ProviderError)
+    assert (record["usage"], record["cost"]) == (usage, 0.5)
+    (record,) = _loser(route.candidates[1], [], 1.0)
+    assert "cost" not in record
 
 
 def test_a_chat_never_asks_the_registry(
