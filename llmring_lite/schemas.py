@@ -47,7 +47,8 @@ class Message:
         tool_call_id: For `tool` turns: the call that this is the result of.
         name: For `tool` turns the function's name; else a participant's name.
         metadata: `{"cache_control": {"type": "ephemeral"}}` asks for prompt
-            caching up to and including this message.
+            caching up to and including this message; `{"is_error": True}` says that
+            the call which this is the result of failed.
         provider_data: What the provider that wrote this turn needs back (thinking
             blocks, thought signatures). Opaque, plain JSON, and sent to no other
             provider.
@@ -145,14 +146,16 @@ class LLMRequest:
         temperature, top_p, stop, seed: Sampling, as every provider names them.
         max_tokens: Limit of the reply in tokens.
         reasoning_tokens: Budget for reasoning, in tokens.
-        reasoning_effort: `none`, `minimal`, `low`, `medium`, `high`, ...
+        reasoning_effort: `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or
+            `max`.
         response_format: `{"type": "json_object"}` or `{"type": "json_schema",
             "json_schema": {"name", "schema"}, "strict": bool}`.
         tools: OpenAI's function format.
         tool_choice: `"auto"`, `"none"`, `"required"`, or
             `{"type": "function", "function": {"name": ...}}`.
         parallel_tool_calls: False allows at most one call a turn.
-        cache: Prompt caching for the whole request.
+        cache: A hint that the prompt be cached: True, a key that requests with the
+            same beginning share, or a dict of `key` and `ttl` (`"5m"`, `"1h"`).
         metadata: Yours; for sticky routing and receipts, sent to no provider.
         timeout: Seconds for one attempt; None for no limit.
         stream: Makes `LLMRing.chat` return a stream.
