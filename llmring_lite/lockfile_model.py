@@ -150,7 +150,7 @@ _PROVIDER_KEYS: Final = (
 )
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(kw_only=True)
 class ProviderConfig:
     """A `[providers.NAME]` table: an endpoint of the user's own.
 
