@@ -190,6 +190,8 @@ def _acquire(
     handle: int, target: str, name: str, patience_s: float, pause_s: float
 ) -> None:
     """Take the lock; others may have it as long as they get something done."""
+    if _try_lock(handle):
+        return
     seen, since = _version(target), time.monotonic()
     while not _try_lock(handle):
         now = time.monotonic()

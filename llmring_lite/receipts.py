@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from llmring_lite.exceptions import ReceiptError
+from llmring_lite.exceptions import LockfileError, ReceiptError
 from llmring_lite.lockfile_write import locked_folder
 from llmring_lite.receipts_line import (
     FORMAT,
@@ -35,6 +35,7 @@ from llmring_lite.receipts_sign import Signer, load_signer
 # What every header begins with: its members are sorted.
 _HEADER_BEGINS: Final = b'{"created_at":"'
 _HEADER_SIZE: Final = 65536
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _PATIENCE_S: Final = 5.0
 _PAUSE_S: Final = 0.001
 
@@ -144,14 +145,19 @@ class _Writer:
                 self._busy = False
 
     def _append(self, receipt: Mapping[str, Any]) -> None:
-        folder = os.path.dirname(self._target)
-        if not os.path.isdir(folder):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+        try:
+            self._locked_append(receipt)
+        except LockfileError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            os.makedirs(os.path.dirname(self._target), mode=0o700, exist_ok=True)
+            self._locked_append(receipt)
+
+    def _locked_append(self, receipt: Mapping[str, Any]) -> None:
         with locked_folder(
             self._target, self._file.path, patience_s=_PATIENCE_S, pause_s=_PAUSE_S
         ):
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            handle = os.open(self._target, flags, 0o600)
+            handle = os.open(self._target, _FLAGS, 0o600)
             try:
                 self._write(handle, receipt)
             finally:

@@ -55,6 +55,11 @@ def join(texts: Mapping[str, str]) -> bytes:
     return _encode(f"{{{','.join([texts[name] for name in _sorted(texts)])}}}")
 
 
+def join_sorted(texts: Iterable[str]) -> bytes:
+    """An object of `members` that are in order. Raises as `canonicalize`."""
+    return _encode(f"{{{','.join(texts)}}}")
+
+
 def _encode(text: str) -> bytes:
     try:
         return text.encode()
@@ -110,19 +115,18 @@ def _number(value: float) -> str:
         raise ValueError(f"{value} is no JSON number")
     if value == 0:
         return "0"  # -0 as well
-    mantissa, _, exponent = float.__repr__(abs(value)).partition("e")
+    text = float.__repr__(value)
+    if "e" not in text:
+        # Python begins to write exponents before ECMAScript does.
+        return text.removesuffix(".0")
+    mantissa, _, exponent = text.removeprefix("-").partition("e")
     whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
+    digits = whole + fraction
     # The number is 0.DIGITS times ten to the power of `point`.
-    point = len(whole) + int(exponent or 0)
-    if whole == "0":
-        point -= len(fraction) - len(fraction.lstrip("0")) + 1
-    digits = digits.rstrip("0")
+    point = 1 + int(exponent)
     sign = "-" if value < 0 else ""
     if len(digits) <= point <= 21:
         return sign + digits.ljust(point, "0")
-    if 0 < point <= 21:
-        return f"{sign}{digits[:point]}.{digits[point:]}"
     if -6 < point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
     tail = f".{digits[1:]}" if len(digits) > 1 else ""

@@ -22,7 +22,12 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from llmring_lite.exceptions import ReceiptError
-from llmring_lite.receipts_canonical import MAX_INTEGER, join, members
+from llmring_lite.receipts_canonical import (
+    MAX_INTEGER,
+    join,
+    join_sorted,
+    members,
+)
 from llmring_lite.receipts_sign import Signer
 
 FORMAT: Final = "llmring-lite receipts"
@@ -119,11 +124,13 @@ def unseal(line: bytes) -> Sealed | None:
     record = parse_line(line)
     try:
         texts = members(record)
-        if join(texts) != line:  # other spelling, white space, members that come twice
+        if (
+            join_sorted(texts.values()) != line
+        ):  # other spelling, white space, members that come twice
             return None
         texts.pop("signature", None)
         texts.pop("hash", None)
-        body = join(texts)
+        body = join_sorted(texts.values())
     except (ValueError, TypeError):
         return None
     if record.get("hash") != sha256(body).hexdigest():
@@ -138,7 +145,7 @@ def seal(content: Mapping[str, Any], signer: Signer | None) -> tuple[bytes, str]
         ValueError, TypeError: The content can't be written as canonical JSON.
     """
     texts = members(content)
-    body = join(texts)
+    body = join_sorted(texts.values())
     digest = sha256(body).hexdigest()
     texts["hash"] = f'"hash":"{digest}"'
     if signer is not None:

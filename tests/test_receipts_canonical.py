@@ -11,7 +11,13 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llmring_lite.receipts_canonical import MAX_INTEGER, canonicalize, join, members
+from llmring_lite.receipts_canonical import (
+    MAX_INTEGER,
+    canonicalize,
+    join,
+    join_sorted,
+    members,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers(-MAX_INTEGER, MAX_INTEGER) | st.floats(
@@ -127,3 +133,4 @@ def test_members_can_be_added_and_taken_away(
     for name in two:
         del texts[name]
     assert join(texts) == canonicalize({k: v for k, v in one.items() if k not in two})
+    assert join_sorted(members(one).values()) == canonicalize(one)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import bench_call
 import bench_failover
+import bench_receipts
 import bench_registry
 import bench_resolve
 import bench_startup
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "resolve": (bench_resolve.measure, 20),
     "registry": (bench_registry.measure, 20),
     "failover": (bench_failover.measure, 15),
+    "receipts": (bench_receipts.measure, 20),
     "tail": (bench_tail.measure, 6),
 }
 """Name -> what measures it, and how many runs it makes."""
