@@ -174,6 +174,27 @@ def test_a_chat_loads_only_the_mapper_it_needs() -> None:
     assert loaded & MAPPERS == {"llmring_lite.provider_openai"}
 
 
+def test_a_plain_chat_loads_nothing_that_only_others_need() -> None:
+    loaded = loaded_after(
+        "import os\n"
+        "os.environ |= {'OPENAI_BASE_URL': 'http://127.0.0.1:1/v1',"
+        " 'OPENAI_API_KEY': 'k'}\n"
+        "from llmring_lite import LLMRing, ProviderError\n"
+        "try:\n    LLMRing(max_retries=0).chat('openai:gpt-4o-mini', 'hi')\n"
+        "except ProviderError:\n    pass"
+    )
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("llmring_")}
+    assert {"transport", "provider_openai"} <= ours
+    for prefix in (
+        *("attempt_stream", "chat_stream", "framing", "provider_openai_stream"),
+        *("race", "structured", "content", "files", "receipts", "recorder", "usage"),
+        *("lockfile_edit", "lockfile_write", "packages", "explain", "cli", "mock"),
+        *("transport_", "registry_drift", "registry_select"),
+    ):
+        named = {name for name in ours if name.startswith(prefix)}
+        assert named <= {"transport_deadline", "files_facts"}, prefix
+
+
 def test_values_are_the_standard_librarys_dataclasses() -> None:
     """No own substitute, however fast: what everyone knows needs no reading."""
     assert "records" not in MODULES
