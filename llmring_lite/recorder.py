@@ -80,8 +80,7 @@ class Recorder:
     """Records calls. Serves any number of threads, pickles, and survives a fork.
 
     Attributes:
-        written: Receipts that this process wrote.
-        failed: Receipts that it could not write.
+        file: Where receipts go, None if nowhere.
         server: Where usage goes, None if nowhere; counts what is `sent` and `dropped`.
     """
 
@@ -99,8 +98,7 @@ class Recorder:
     ) -> None:
         self.file = file
         self.server = server
-        self.written = 0
-        self.failed = 0
+        self._tallies: dict[int, _Tally] = {}
         self._origin = origin
         self._facts = facts
         self._hash_content = hash_content
@@ -110,7 +108,21 @@ class Recorder:
         self._known_digest: tuple[Lockfile, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "written": 0, "failed": 0, "_known_digest": None}
+        return {**self.__dict__, "_tallies": {}, "_known_digest": None}
+
+    @property
+    def written(self) -> int:
+        """Receipts that this process wrote."""
+        return self._tally.written
+
+    @property
+    def failed(self) -> int:
+        """Receipts that this process could not write."""
+        return self._tally.failed
+
+    @property
+    def _tally(self) -> _Tally:
+        return self._tallies.setdefault(os.getpid(), _Tally())
 
     def chat(
         self,
@@ -159,10 +171,11 @@ class Recorder:
                 self.server.put(receipt)
             if self.file is not None:
                 self.file.append(receipt)
-                self.written += 1
+                self._tally.written += 1
         except (LLMRingError, OSError, ValueError, TypeError) as failure:
-            self.failed += 1
-            if self.failed == 1:
+            tally = self._tally
+            tally.failed += 1
+            if tally.failed == 1:
                 log.warning(
                     "a receipt was not written (further failures are only counted): %s",
                     failure,
@@ -199,6 +212,13 @@ class Recorder:
             return None
         catalogue = self._facts.registry.catalogue(response.provider)
         return None if catalogue is None else catalogue.version
+
+
+class _Tally:
+    """The receipts of a process."""
+
+    written = 0
+    failed = 0
 
 
 class _Call:

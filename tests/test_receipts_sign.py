@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -63,6 +65,19 @@ def test_each_line_of_a_file_is_signed_by_the_key_in_its_header(
         record["seq"] += 1
         with pytest.raises(InvalidSignature):
             public.verify(signature, canonicalize(record))
+
+
+def test_the_check_in_the_documentation_works(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[1] / "docs" / "receipts.md"
+    (code,) = re.findall(r"```python\n(import base64.*?)```", page.read_text(), re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    public = make_key(tmp_path / "key").public_key
+    lines = filled(tmp_path / "r.jsonl", 3, tmp_path / "key")
+    for line in lines:
+        names["check"](line, public)
+        with pytest.raises((AssertionError, InvalidSignature)):
+            names["check"](line.replace(b'"seq":', b'"seq":1'), public)
 
 
 @given(st.binary(), st.binary())

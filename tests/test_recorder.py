@@ -665,6 +665,8 @@ def test_threads_share_a_recorder(path: Path) -> None:
 
 def chat_elsewhere(ring: LLMRing) -> None:
     ring.chat("mock:echo", PROMPT)
+    assert ring.recorder is not None
+    assert ring.recorder.written == 1
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -681,6 +683,8 @@ def test_a_ring_records_in_other_processes(path: Path, method: str) -> None:
             child.join(30)
         assert [child.exitcode for child in children] == [0, 0]
         ring.chat("mock:echo", PROMPT)
+        assert ring.recorder is not None
+        assert ring.recorder.written == 2
     assert len(receipts_of(path)) == 4
 
 
