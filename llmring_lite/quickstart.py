@@ -75,7 +75,11 @@ def run(out: TextIO) -> int:
         )
         # Settings of the environment are for the user's own programs.
         with LLMRing(
-            lockfile_path=path, profile="default", timeout=30.0, receipts=False
+            lockfile_path=path,
+            profile="default",
+            timeout=30.0,
+            receipts=False,
+            server_url="",
         ) as ring:
             _bind(out, ring, path)
             _chat(out, ring)
