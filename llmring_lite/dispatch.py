@@ -99,7 +99,7 @@ class Dispatcher:
             answer = self._race(call, order, skipped)
         else:
             answer = self._in_turn(call, order, skipped)
-        if len(answer.attempts) > 1:
+        if len(answer.attempts) > 1 and log.isEnabledFor(logging.INFO):
             log.info(
                 "%s: %s",
                 call.route.name,
