@@ -8,6 +8,7 @@ aliases and with ten thousand.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ from llmring_lite.provider import BUILTIN, Endpoint
 if TYPE_CHECKING:
     from llmring_lite.packages import PackageAlias, Packages
 
+ENFORCED_GUARDRAILS: Final = frozenset({"max_latency"})
 PROFILE_VARIABLE: Final = "LLMRING_PROFILE"
 _CACHE_SIZE: Final = 8192
 _MOST_NAMES: Final = 20
@@ -272,6 +274,7 @@ class Router:
         if binding is None:
             source = self._packaged(name, profile)
             binding = source.binding
+        self._warn_of_guardrails(binding)
         groups = self._groups(binding, profile, source)
         candidates = tuple(c for group in groups for c in group)
         if not candidates:
@@ -280,6 +283,16 @@ class Router:
                 f"{self.lockfile_name}"
             )
         return Route(name, profile, binding, candidates, groups, source)
+
+    def _warn_of_guardrails(self, binding: AliasBinding) -> None:
+        """Say once an alias which of its guardrails nobody keeps."""
+        idle = sorted(binding.guardrails.keys() - ENFORCED_GUARDRAILS)
+        if idle:
+            logging.getLogger("llmring_lite").warning(
+                "alias %r: this version does not enforce the guardrails %s",
+                binding.alias,
+                ", ".join(idle),
+            )
 
     def _own_binding(self, name: str, profile: str) -> AliasBinding | None:
         """The lockfile's own binding, for `package:alias` in any spelling."""

@@ -1022,6 +1022,19 @@ def test_a_senseless_timeout_of_the_environment_is_named(
         ring_to(server).chat("a", "hi")
 
 
+def test_guardrails_that_nobody_keeps_are_warned_of_once(
+    ring_to: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    guardrails = '{ max_latency = "5s", block_categories = ["PII"] }'
+    with serving(OK) as server:
+        ring = ring_to(server, f"guardrails = {guardrails}")
+        for _ in range(3):
+            ring.chat("a", "hi")
+    (record,) = caplog.records
+    assert "block_categories" in record.getMessage()
+    assert "max_latency" not in record.getMessage()
+
+
 # Threads and processes ------------------------------------------------------------
 
 
