@@ -53,6 +53,21 @@ _EXTENSIONS: Final[Mapping[str, str]] = {
 }
 
 
+# https://ai.google.dev/gemini-api/docs/video-understanding#supported-formats
+VIDEO_TYPES: Final[Mapping[str, str]] = {
+    "mp4": "video/mp4",
+    "mpeg": "video/mpeg",
+    "mpg": "video/mpg",
+    "mov": "video/quicktime",
+    "avi": "video/avi",
+    "flv": "video/x-flv",
+    "webm": "video/webm",
+    "wmv": "video/wmv",
+    "3gp": "video/3gpp",
+}
+"""Extensions of the videos that an API takes, Gemini's."""
+
+
 def kind_of(media_type: str) -> tuple[Kind, str] | None:
     """The kind of a media type and the word for it in a part; None for another."""
     if media_type.startswith("text/"):

@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from llmring_lite.content_media import kind_of, media_type_of
+from llmring_lite.content_media import VIDEO_TYPES, kind_of, media_type_of
 
 Kind: TypeAlias = Literal["pdf", "image", "audio", "text", "video"]
 
-# Of the video formats that Gemini reads:
-# https://ai.google.dev/gemini-api/docs/video-understanding#supported-formats
-_VIDEO_TYPES: Final[Mapping[str, str]] = {
-    "mp4": "video/mp4",
-    "mpeg": "video/mpeg",
-    "mpg": "video/mpg",
-    "mov": "video/quicktime",
-    "avi": "video/avi",
-    "flv": "video/x-flv",
-    "webm": "video/webm",
-    "wmv": "video/wmv",
-    "3gp": "video/3gpp",
-}
 SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "application/pdf": ("pdf",),
     "image/png": ("png",),
@@ -30,7 +17,7 @@ SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "image/webp": ("webp",),
     "audio/wav": ("wav",),
     "audio/mpeg": ("mp3",),
-    **{media_type: (suffix,) for suffix, media_type in _VIDEO_TYPES.items()},
+    **{media_type: (suffix,) for suffix, media_type in VIDEO_TYPES.items()},
 }
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 
@@ -50,7 +37,7 @@ def media_type_of_head(head: bytes, name: str) -> str:
         found = media_type_of(head[:end], name)
         if found:
             return found
-    return _VIDEO_TYPES.get(name.rpartition(".")[2].lower(), _UNKNOWN_TYPE)
+    return VIDEO_TYPES.get(name.rpartition(".")[2].lower(), _UNKNOWN_TYPE)
 
 
 def kind_of_file(media_type: str) -> Kind | None:

@@ -334,3 +334,34 @@ def _count(value: Any) -> int | None:
     # JSON has one kind of number: some servers write 12.0.
     is_whole = isinstance(value, float) and value.is_integer()
     return int(value) if is_whole else None
+
+
+def make_usage_of_totals(
+    inputs: int | None,
+    outputs: int | None,
+    total: int | None,
+    *,
+    cache_read: int | None = None,
+    cache_write: int | None = None,
+    reasoning: int | None = None,
+) -> dict[str, Any]:
+    """Token usage from OpenAI's counts.
+
+    Its input includes what was read from and written to a cache, its output the
+    reasoning. Some servers that imitate it leave the reasoning out, as their total
+    tells (xAI), or a reasoning beyond the output (Vercel, for Gemini). xAI may report
+    more read than there is in the prompt, a prefix that it doesn't bill; both numbers
+    stay what it says.
+    """
+    if outputs is not None and reasoning:
+        beside = total == (inputs or 0) + outputs + reasoning
+        outputs -= 0 if beside or reasoning > outputs else reasoning
+    return make_usage(
+        fresh=None
+        if inputs is None
+        else inputs - (cache_read or 0) - (cache_write or 0),
+        cache_read=cache_read,
+        cache_write=cache_write,
+        output=outputs,
+        reasoning=reasoning,
+    )

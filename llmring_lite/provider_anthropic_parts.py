@@ -20,6 +20,7 @@ from llmring_lite.provider_parts import (
     convert_parts,
     image_url,
     is_data_url,
+    refuse,
     split_data_url,
     texts_only,
     unsupported,
@@ -90,15 +91,11 @@ def _file(part: JSON, place: str) -> JSON:
     return block
 
 
-def _audio(part: JSON, place: str) -> JSON:
-    raise unsupported(place, "the Messages API takes no audio")
-
-
 _PARTS: Final[Converters[JSON]] = {
     "text": _text,
     "image_url": _image,
     "file": _file,
-    "input_audio": _audio,
+    "input_audio": refuse("the Messages API takes no audio"),
 }
 
 

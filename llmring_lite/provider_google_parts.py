@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from llmring_lite.content_media import VIDEO_TYPES
 from llmring_lite.provider import JSON
 from llmring_lite.provider_parts import (
     Converters,
@@ -49,15 +50,7 @@ _MIME_TYPES: Final = {
     "ogg": "audio/ogg",
     "flac": "audio/flac",
     "m4a": "audio/m4a",
-    "mp4": "video/mp4",
-    "mpeg": "video/mpeg",
-    "mpg": "video/mpg",
-    "mov": "video/quicktime",
-    "avi": "video/avi",
-    "flv": "video/x-flv",
-    "webm": "video/webm",
-    "wmv": "video/wmv",
-    "3gp": "video/3gpp",
+    **VIDEO_TYPES,
 }
 
 

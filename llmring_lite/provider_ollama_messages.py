@@ -17,6 +17,7 @@ from llmring_lite.provider_parts import (
     convert_parts,
     image_url,
     is_data_url,
+    refuse,
     refuse_names,
     split_data_url,
     unsupported,
@@ -100,18 +101,10 @@ def _image(part: JSON, place: str) -> tuple[str, str]:
     return "image", split_data_url(url, place)[1]
 
 
-def _file(part: JSON, place: str) -> tuple[str, str]:
-    raise unsupported(place, "Ollama takes texts and images only")
-
-
-def _audio(part: JSON, place: str) -> tuple[str, str]:
-    raise unsupported(place, "Ollama takes no audio")
-
-
 _PARTS: Final[Converters[tuple[str, str]]] = {
     "text": _text,
     "image_url": _image,
-    "file": _file,
-    "input_audio": _audio,
+    "file": refuse("Ollama takes texts and images only"),
+    "input_audio": refuse("Ollama takes no audio"),
 }
 """Part type -> `("text", text)` or `("image", base64)`."""

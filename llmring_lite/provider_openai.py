@@ -212,7 +212,7 @@ def _add_response_format(
 ) -> None:
     """https://platform.openai.com/docs/guides/structured-outputs"""
     # Five modules that most programs never need.
-    from llmring_lite.structured import is_json, response_schema, strict_schema
+    from llmring_lite.structured import is_json, response_schema
 
     wanted = response_schema(response_format)
     if wanted is None and not is_json(response_format):
@@ -228,10 +228,7 @@ def _add_response_format(
     elif wanted is None:
         body["response_format"] = {"type": "json_object"}
     else:
-        schema = strict_schema(wanted.schema) if wanted.strict else wanted.schema
-        spec: JSON = {"name": wanted.name, "schema": schema, "strict": wanted.strict}
-        if wanted.description is not None:
-            spec["description"] = wanted.description
+        spec = wanted.for_openai()
         body["response_format"] = {"type": "json_schema", "json_schema": spec}
 
 

@@ -22,7 +22,7 @@ from llmring_lite.exceptions import (
     ProviderOverloadedError,
     ProviderResponseError,
 )
-from llmring_lite.provider import JSON, make_usage
+from llmring_lite.provider import JSON, make_usage_of_totals
 from llmring_lite.provider_errors import parse_error
 from llmring_lite.provider_tools import arguments_text, make_call, make_call_id
 from llmring_lite.schemas import LLMRequest, LLMResponse
@@ -228,17 +228,9 @@ def split_tool_calls(
 
 
 def parse_usage(raw: JSON | None) -> dict[str, Any]:
-    """Token counts in the contract's terms; `{}` if the server sent none.
-
-    `prompt_tokens` includes what was read from and written to a cache, and
-    `completion_tokens` includes reasoning, as OpenAI defines it. Some servers leave
-    the reasoning out: xAI, whose total then says so, and Vercel for Gemini, where
-    it can exceed the completion that should include it.
-    """
+    """Token counts in the contract's terms; `{}` if the server sent none."""
     if not raw:
         return {}
-    prompt = raw.get("prompt_tokens")
-    completion = raw.get("completion_tokens")
     details = raw.get("prompt_tokens_details") or {}
     read = _first(
         details.get("cached_tokens"),
@@ -254,18 +246,12 @@ def parse_usage(raw: JSON | None) -> dict[str, Any]:
         (raw.get("completion_tokens_details") or {}).get("reasoning_tokens"),
         raw.get("reasoning_tokens"),  # Perplexity
     )
-    output = completion
-    if reasoning and completion is not None:
-        outside = raw.get("total_tokens") == (prompt or 0) + completion + reasoning
-        if not outside and reasoning <= completion:
-            output = completion - reasoning
-    return make_usage(
-        # xAI on Azure may report more tokens read than there are in the prompt
-        # (those of a prefix it doesn't bill); both numbers stay what it says.
-        fresh=None if prompt is None else prompt - (read or 0) - (write or 0),
+    return make_usage_of_totals(
+        raw.get("prompt_tokens"),
+        raw.get("completion_tokens"),
+        raw.get("total_tokens"),
         cache_read=read,
         cache_write=write,
-        output=output,
         reasoning=reasoning,
     )
 

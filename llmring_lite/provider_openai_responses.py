@@ -31,7 +31,7 @@ from llmring_lite.provider_parameters import (
 )
 from llmring_lite.provider_tools import has_tools, read_function, read_tool_choice
 from llmring_lite.schemas import LLMRequest
-from llmring_lite.structured import is_json, response_schema, strict_schema
+from llmring_lite.structured import is_json, response_schema
 
 _SAME_NAME: Final = ("temperature", "top_p")
 
@@ -144,15 +144,7 @@ def _text_format(response_format: Mapping[str, Any] | None) -> JSON | None:
     schema = response_schema(response_format)
     if schema is None:
         return {"type": "json_object"} if is_json(response_format) else None
-    text_format = {
-        "type": "json_schema",
-        "name": schema.name,
-        "schema": strict_schema(schema.schema) if schema.strict else schema.schema,
-        "strict": schema.strict,
-    }
-    if schema.description is not None:
-        text_format["description"] = schema.description
-    return text_format
+    return {"type": "json_schema", **schema.for_openai()}
 
 
 def _tool(tool: JSON, index: int) -> JSON:

@@ -29,9 +29,9 @@ from llmring_lite.provider_parts import (
     convert_parts,
     image_url,
     is_data_url,
+    refuse,
     refuse_names,
     texts_only,
-    unsupported,
 )
 from llmring_lite.provider_tools import answered_call, read_call, with_failure_told
 from llmring_lite.schemas import LLMRequest, Message
@@ -131,15 +131,11 @@ def _file(part: JSON, place: str) -> JSON:
     return {"type": "input_file", "filename": name, "file_data": data}
 
 
-def _audio(part: JSON, place: str) -> JSON:
-    raise unsupported(place, "the Responses API takes no audio")
-
-
 _PARTS: Final[Converters[JSON]] = {
     "text": _text,
     "image_url": _image,
     "file": _file,
-    "input_audio": _audio,
+    "input_audio": refuse("the Responses API takes no audio"),
 }
 
 

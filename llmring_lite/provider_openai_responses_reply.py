@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from llmring_lite.exceptions import ProviderResponseError
-from llmring_lite.provider import JSON, StreamEvent, make_usage
+from llmring_lite.provider import JSON, StreamEvent, make_usage_of_totals
 from llmring_lite.provider_errors import parse_error
 from llmring_lite.provider_openai_responses_input import carried, without_text
 from llmring_lite.provider_tools import arguments_text, make_call
@@ -94,29 +94,14 @@ def _reasoning(output: Iterable[JSON]) -> str:
 def _usage(sent: JSON | None) -> dict[str, Any]:
     if not sent:
         return {}
-    inputs, outputs = sent.get("input_tokens"), sent.get("output_tokens")
     details = sent.get("input_tokens_details") or {}
-    read, write = details.get("cached_tokens"), details.get("cache_write_tokens")
-    reasoning = (sent.get("output_tokens_details") or {}).get("reasoning_tokens")
-    # OpenAI's input_tokens include what was read from and written to the cache, its
-    # output_tokens the reasoning. Grok may report more read than there is in the
-    # prompt (a prefix that isn't billed); both numbers stay what the server says.
-    if outputs is not None and reasoning and not _beside(sent, reasoning):
-        outputs -= reasoning
-    return make_usage(
-        fresh=None if inputs is None else inputs - (read or 0) - (write or 0),
-        cache_read=read,
-        cache_write=write,
-        output=outputs,
-        reasoning=reasoning,
-    )
-
-
-def _beside(sent: JSON, reasoning: int) -> bool:
-    """Whether a server counts reasoning beside output_tokens; its total tells."""
-    inputs, outputs = sent.get("input_tokens") or 0, sent["output_tokens"]
-    return bool(
-        reasoning > outputs or sent.get("total_tokens") == inputs + outputs + reasoning
+    return make_usage_of_totals(
+        sent.get("input_tokens"),
+        sent.get("output_tokens"),
+        sent.get("total_tokens"),
+        cache_read=details.get("cached_tokens"),
+        cache_write=details.get("cache_write_tokens"),
+        reasoning=(sent.get("output_tokens_details") or {}).get("reasoning_tokens"),
     )
 
 

@@ -32,6 +32,15 @@ def unsupported(parameter: str, reason: str) -> UnsupportedParameterError:
     )
 
 
+def refuse(reason: str) -> Callable[..., NoReturn]:
+    """The converter for parts that an API can't take."""
+
+    def convert(_part: JSON, place: str, *_context: Any) -> NoReturn:
+        raise unsupported(place, reason)
+
+    return convert
+
+
 def refuse_names(request: LLMRequest, api: str) -> None:
     """Raise if a message names its participant, for an API without such names.
 
@@ -87,13 +96,10 @@ def texts_only(message: Message, where: str, reason: str) -> list[JSON]:
         InvalidRequestError: A part is malformed, or of a type that isn't known.
     """
     content = message.content
-
-    def refuse(part: JSON, place: str) -> NoReturn:
-        raise unsupported(place, reason)
-
     if not isinstance(content, list):
         return [{"type": "text", "text": content}] if content else []
-    converters: Converters[JSON] = {**dict.fromkeys(PART_TYPES, refuse), "text": _text}
+    others = dict.fromkeys(PART_TYPES, refuse(reason))
+    converters: Converters[JSON] = {**others, "text": _text}
     return list(convert_parts(content, where, converters))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from llmring_lite.exceptions import InvalidRequestError, ProviderResponseError
 from llmring_lite.schemas import LLMResponse
 from llmring_lite.structured_check import is_valid, violations
-from llmring_lite.structured_schema import Schema, check_schema, resolve
+from llmring_lite.structured_schema import Schema, check_schema, item_schemas, resolve
 from llmring_lite.structured_strict import strict_schema
 
 __all__ = [
@@ -44,6 +44,20 @@ class ResponseSchema(NamedTuple):
     schema: dict[str, Any]
     strict: bool
     description: str | None = None
+
+    def for_openai(self) -> dict[str, Any]:
+        """What OpenAI's APIs are told: if strict, by their rules.
+
+        Raises:
+            UnsupportedParameterError: They can't express it (see `strict_schema`).
+        """
+        told = {
+            "name": self.name,
+            "schema": strict_schema(self.schema) if self.strict else self.schema,
+            "strict": self.strict,
+            "description": self.description,
+        }
+        return {key: value for key, value in told.items() if value is not None}
 
 
 def is_json(response_format: Mapping[str, Any] | None) -> bool:
@@ -251,8 +265,9 @@ def _prune(value: Any, schema: Schema, root: Schema) -> Any:
             value = pruned
             break
     if isinstance(value, list):
+        first, rest = item_schemas(schema)
         return [
-            _prune(item, _item_schema(index, schema), root)
+            _prune(item, first[index] if index < len(first) else rest, root)
             for index, item in enumerate(value)
         ]
     properties = schema.get("properties", {})
@@ -266,11 +281,3 @@ def _prune(value: Any, schema: Schema, root: Schema) -> Any:
         or name not in properties
         or is_valid(None, properties[name], root)
     }
-
-
-def _item_schema(index: int, schema: Mapping[str, Any]) -> Schema:
-    prefix, rest = schema.get("prefixItems", []), schema.get("items", True)
-    if isinstance(rest, list):
-        prefix, rest = rest, schema.get("additionalItems", True)
-    item: Schema = prefix[index] if index < len(prefix) else rest
-    return item

@@ -83,6 +83,14 @@ def resolve(ref: str, root: Schema) -> Schema:
     return target
 
 
+def item_schemas(schema: Mapping[str, Any]) -> tuple[list[Any], Schema]:
+    """The schemas of an array's first items, and that of all further ones."""
+    prefix, rest = schema.get("prefixItems", []), schema.get("items", True)
+    if isinstance(rest, list):  # the tuple form up to draft 2019-09
+        prefix, rest = rest, schema.get("additionalItems", True)
+    return prefix, rest
+
+
 # Whether a schema is sound: keyword -> what its argument must be. -------------------
 
 

@@ -29,6 +29,7 @@ from llmring_lite.structured_schema import (
     TYPES,
     Schema,
     escape,
+    item_schemas,
     resolve,
     unescape,
 )
@@ -275,9 +276,7 @@ class _Strict:
         unfolded: tuple[str, ...],
     ) -> None:
         """`items`: of a tuple, the union of its kinds, as there are no positions."""
-        prefix, items = schema.get("prefixItems"), schema.get("items", True)
-        if isinstance(items, list):  # the tuple form up to draft 2019-09
-            prefix, items = items, schema.get("additionalItems", True)
+        prefix, items = item_schemas(schema)
         if not prefix:
             if items is True or items == {}:
                 raise _refusal(where, "must have `items` that say what is in the array")
