@@ -8,7 +8,6 @@ aliases and with ten thousand.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -288,6 +287,8 @@ class Router:
         """Say once an alias which of its guardrails nobody keeps."""
         idle = sorted(binding.guardrails.keys() - ENFORCED_GUARDRAILS)
         if idle:
+            import logging  # a tenth of the start-up of a short command
+
             logging.getLogger("llmring_lite").warning(
                 "alias %r: this version does not enforce the guardrails %s",
                 binding.alias,
