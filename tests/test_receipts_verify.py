@@ -150,6 +150,11 @@ def test_another_value_is_found_in_its_line(
         lambda line: b"\xef\xbb\xbf" + line,
         lambda line: line[:-1] + b"\r\n",
         lambda line: b" " + line,
+        lambda line: line.replace(b'"seq":1', b'"seq":NaN'),
+        lambda line: line.replace(b'"seq":1', b'"seq":' + b"1" * 5000),
+        lambda line: line.replace(b'"seq":1', b'"seq":1e999'),
+        lambda line: line.replace(b'"seq":1', b'"seq":"\\ud800"'),
+        lambda line: b"[" * 100_000 + b"\n",
     ],
 )
 def test_another_spelling_of_the_same_is_found(files: Files, spell: Any) -> None:
