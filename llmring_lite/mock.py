@@ -169,14 +169,8 @@ class Mock:
             key = prompt.key
             return _answer(format_, prompt, model)
         except MockRefusal as refusal:
-            failure = Failure(
-                refusal.status,
-                refusal.message,
-                refusal.reason,
-                refusal.code,
-                refusal.retry_after,
-                key,
-            )
+            status, message = refusal.status, refusal.message
+            failure = Failure(status, message, key, refusal.reason, refusal.code)
             return _refusal(format_, failure)
 
     def _check_key(
@@ -258,10 +252,9 @@ def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer
     failure = Failure(
         status,
         model.message or _MESSAGES.get(status, f"The mock answers with {status}"),
-        "request",
-        model.code,
-        model.retry_after,
         prompt.key,
+        code=model.code,
+        retry_after=model.retry_after,
     )
     if model.status is not None:
         answer = _refusal(format_, failure)

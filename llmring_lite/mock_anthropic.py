@@ -20,6 +20,7 @@ from llmring_lite.mock_reply import (
     Turn,
     check_tool_results,
     fragments,
+    retry_headers,
     split_words,
     to_json,
 )
@@ -244,9 +245,7 @@ def headers(key: str) -> dict[str, str]:
 def error_headers(failure: Failure) -> dict[str, str]:
     again = failure.status in (408, 409, 429) or failure.status >= 500
     said = {"x-should-retry": "true" if again else "false"}
-    if failure.retry_after is not None:
-        said["retry-after"] = f"{failure.retry_after:g}"
-    return said
+    return said | retry_headers(failure)
 
 
 FORMAT: Final = MockFormat(

@@ -284,7 +284,7 @@ class MockRefusal(Exception):
         message: Why.
         reason: `request`, or `model` or `key` if that is what is wrong: providers
             have their own codes for these.
-        code, retry_after: As in `MockModel`.
+        code: As in `MockModel`.
     """
 
     def __init__(
@@ -294,11 +294,9 @@ class MockRefusal(Exception):
         *,
         reason: str = "request",
         code: str | None = None,
-        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.reason = reason
         self.code = code
-        self.retry_after = retry_after

@@ -139,11 +139,6 @@ FORMAT: Final = MockFormat(
     build_error=build_error,
     build_error_event=lambda failure: build_error(failure) + b"\n",
     headers=lambda _: {},
-    error_headers=lambda failure: (
-        {}
-        if failure.retry_after is None
-        else {"retry-after": f"{failure.retry_after:g}"}
-    ),
     unknown_model=(404, "model '{}' not found"),
     bad_key=(401, "unauthorized"),
     content_type="application/json; charset=utf-8",

@@ -23,6 +23,7 @@ from llmring_lite.mock_reply import (
     Turn,
     check_tool_results,
     fragments,
+    retry_headers,
     split_words,
     to_json,
 )
@@ -266,12 +267,10 @@ def headers(key: str) -> dict[str, str]:
 
 
 def error_headers(failure: Failure) -> dict[str, str]:
-    if failure.retry_after is None:
-        return {}
-    return {
-        "retry-after": f"{failure.retry_after:g}",
-        "retry-after-ms": f"{failure.retry_after * 1000:g}",
-    }
+    said = retry_headers(failure)
+    if failure.retry_after is not None:
+        said["retry-after-ms"] = f"{failure.retry_after * 1000:g}"
+    return said
 
 
 BAD_KEY: Final = (

@@ -339,14 +339,21 @@ class Event(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An error to answer with. Fields as in `MockRefusal`; `key` as in `Prompt`."""
+    """An error to answer with. Fields as in `MockRefusal`, `MockModel`, `Prompt`."""
 
     status: int
     message: str
-    reason: str
-    code: str | None
-    retry_after: float | None
     key: str
+    reason: str = "request"
+    code: str | None = None
+    retry_after: float | None = None
+
+
+def retry_headers(failure: Failure) -> dict[str, str]:
+    """The header that tells how long to wait, if the error does."""
+    if failure.retry_after is None:
+        return {}
+    return {"retry-after": f"{failure.retry_after:g}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,9 +381,9 @@ class MockFormat:
     build_error: Callable[[Failure], bytes]
     build_error_event: Callable[[Failure], bytes]
     headers: Callable[[str], dict[str, str]]
-    error_headers: Callable[[Failure], dict[str, str]]
     unknown_model: tuple[int, str]
     bad_key: tuple[int, str]
+    error_headers: Callable[[Failure], dict[str, str]] = retry_headers
     content_type: str = "application/json"
     stream_type: Callable[[Prompt], str] = lambda _: "text/event-stream; charset=utf-8"
     error_type: str = "application/json"

@@ -58,9 +58,7 @@ def route(mock: Mock, request: MockRequest) -> MockAnswer:
 def _no_such_path(method: str, path: str) -> MockAnswer:
     wire = next((w for p, w in _PREFIXES.items() if path.startswith(p)), "openai")
     format_ = load_format(wire)
-    failure = Failure(
-        404, f"Invalid URL ({method} {path})", "request", None, None, "0" * 24
-    )
+    failure = Failure(404, f"Invalid URL ({method} {path})", "0" * 24)
     return MockAnswer(
         status=404,
         headers={"content-type": format_.error_type},
