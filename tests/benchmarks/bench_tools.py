@@ -94,7 +94,7 @@ def print_table(rows: Sequence[Row]) -> None:
                 row.figure,
                 row.ours,
                 row.baseline,
-                "" if row.ratio is None else f"{row.ratio:.2f}x",
+                "" if row.ratio is None else f"{row.ratio:.3f}x",
                 "" if row.aim is None else f"{sign} {row.aim:g}{unit}",
                 {True: "met", False: "MISSED", None: ""}[row.met],
             )
