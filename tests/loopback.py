@@ -110,7 +110,10 @@ def _read_request(file: Any) -> Received | None:
     while (line := file.readline()) not in (b"\r\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    body = file.read(int(headers.get("content-length", 0)))
+    length = int(headers.get("content-length", 0))
+    body = file.read(length)
+    if len(body) < length:  # the client hung up: no server would act on it
+        return None
     return Received(path, headers, body, words[0].decode())
 
 
