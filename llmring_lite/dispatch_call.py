@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from llmring_lite import balance
 from llmring_lite.breaker import CircuitBreaker
@@ -19,8 +18,7 @@ from llmring_lite.routing import Candidate, Route
 T = TypeVar("T")
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class Call(Generic[T]):
+class Call(NamedTuple, Generic[T]):
     """What to do, and what is known about it.
 
     Attributes:
@@ -41,13 +39,12 @@ class Call(Generic[T]):
     is_filtered: Callable[[T], bool]
     timeout: float | None
     deadline: Deadline
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
     prompt_tokens: int | None = None
     window_of: Callable[[Candidate], int | None] = lambda candidate: None
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class Answer(Generic[T]):
+class Answer(NamedTuple, Generic[T]):
     """What came of a call.
 
     Attributes:

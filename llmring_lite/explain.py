@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from llmring_lite import keys
@@ -95,7 +94,7 @@ def find_problem(endpoint: Endpoint) -> str | None:
         return f"no address: set {' or '.join(endpoint.base_url_env)}"
     try:
         keys.parse_origin(url)
-        keys.lookup(replace(endpoint, base_url=url))
+        keys.lookup(endpoint._replace(base_url=url))
     except ValueError as error:
         return str(error)
     except ProviderAuthenticationError as error:

@@ -7,7 +7,7 @@ llmring 1.4 writes (`to_dict`), keys that nobody knows included.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from llmring_lite.provider import BUILTIN, Endpoint
@@ -197,8 +197,7 @@ class ProviderConfig:
         if own is None or _family(own.kind) != _family(kind):
             # Another wire format authenticates in another way.
             like = BUILTIN[_family(kind)]
-            base = replace(
-                like,
+            base = like._replace(
                 name=self.name,
                 base_url=like.base_url if kind == "mock" else "",
                 base_url_env=(),
@@ -218,7 +217,7 @@ class ProviderConfig:
             said["base_url_env"] = ()
         if self.auth_header is not None:
             said["auth_prefix"] = AUTH_PREFIXES[self.auth_header]
-        return replace(base, **said)
+        return base._replace(**said)
 
     def to_dict(self) -> dict[str, Any]:
         table: dict[str, Any] = {}

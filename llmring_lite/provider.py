@@ -22,7 +22,6 @@ in a 2xx reply is raised as what `provider_errors.parse_error` returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -45,8 +44,7 @@ class StreamEvent(NamedTuple):
     data: str
 
 
-@dataclass(eq=False, kw_only=True)
-class HTTPRequest:
+class HTTPRequest(NamedTuple):
     """What goes on the wire, the credential apart.
 
     `headers` need no content type, accept or user agent: the transport adds them.
@@ -54,11 +52,10 @@ class HTTPRequest:
 
     url: str
     body: JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where a provider lives and in which dialect it speaks.
 
     Attributes:
@@ -94,8 +91,7 @@ class Endpoint:
     quirks: frozenset[str] = frozenset()
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class WireFormat:
+class WireFormat(NamedTuple):
     """A provider's dialect: pure functions and the framing of its streams.
 
     `fetched_parts` names the part types (such as `"image_url"`) whose http(s) URLs

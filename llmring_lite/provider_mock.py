@@ -13,7 +13,6 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from llmring_lite import provider_openai
@@ -39,7 +38,7 @@ def _build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
     if options is None:
         return built
     MockModel().override(options)
-    return replace(built, body={**built.body, "mock": options})
+    return built._replace(body={**built.body, "mock": options})
 
 
 WIRE: Final = WireFormat(

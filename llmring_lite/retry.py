@@ -8,16 +8,14 @@ A wait that the provider asks for is obeyed instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from llmring_lite.exceptions import ProviderConnectionError, ProviderError
 
 RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504, 529})
 
 
-@dataclass(eq=False, repr=False)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often and how patiently a candidate is tried again.
 
     Attributes:

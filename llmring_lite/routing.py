@@ -9,8 +9,7 @@ aliases and with ten thousand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmring_lite import keys
 from llmring_lite.exceptions import (
@@ -41,8 +40,7 @@ def _canonical(condition: str) -> str:
     return _SYNONYMS.get(condition, condition)
 
 
-@dataclass(eq=False, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A model of a provider that may serve a call.
 
     Attributes:
@@ -69,8 +67,7 @@ class Candidate:
         return bool(error.conditions - {"auth"})
 
 
-@dataclass(eq=False, repr=False, slots=True)
-class Route:
+class Route(NamedTuple):
     """What a name means in a profile.
 
     Attributes:

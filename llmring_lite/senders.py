@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from llmring_lite import keys
@@ -81,6 +80,6 @@ def _new_sender(endpoint: Endpoint, url: str) -> Sender:
     from llmring_lite.transport import Provider
 
     try:
-        return Provider(replace(endpoint, base_url=url))
+        return Provider(endpoint._replace(base_url=url))
     except ValueError as error:
         raise ProviderNotFoundError(str(error), provider=endpoint.name) from None

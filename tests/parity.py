@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmring_lite.provider import BUILTIN, Endpoint
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 COLUMNS: dict[str, Column] = {
     "openai": Column(BUILTIN["openai"], "gpt-5.6", "gpt-4o"),
     "openai-responses": Column(
-        replace(BUILTIN["openai"], kind="openai-responses"), "gpt-5.6", "gpt-4o"
+        BUILTIN["openai"]._replace(kind="openai-responses"), "gpt-5.6", "gpt-4o"
     ),
     "anthropic": Column(
         BUILTIN["anthropic"], "claude-sonnet-4-6", "claude-3-5-haiku-latest"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
 
 import pytest
 
@@ -177,7 +176,7 @@ def test_a_base_url_of_the_environment_vouches_for_its_host(
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.corp.example/v1/")
     row = BUILTIN["openai"]
-    used = replace(row, base_url=keys.base_url(row))
+    used = row._replace(base_url=keys.base_url(row))
     assert used.base_url == "https://proxy.corp.example/v1"
     assert keys.lookup(used) is not None
     # ... but not for the keys of other providers.

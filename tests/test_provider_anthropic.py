@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ def build(
     model: str = BUDGET, base_url: str = ANTHROPIC.base_url, **fields: Any
 ) -> HTTPRequest:
     fields.setdefault("messages", "Hi")
-    endpoint = replace(ANTHROPIC, base_url=base_url)
+    endpoint = ANTHROPIC._replace(base_url=base_url)
     return WIRE.build_request(LLMRequest(model=model, **fields), endpoint)
 
 

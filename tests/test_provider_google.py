@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ def build(
     model: str = "gemini-2.5-flash", base_url: str | None = None, **fields: Any
 ) -> HTTPRequest:
     fields.setdefault("messages", "Hi")
-    endpoint = replace(GOOGLE, base_url=base_url or GOOGLE.base_url)
+    endpoint = GOOGLE._replace(base_url=base_url or GOOGLE.base_url)
     return WIRE.build_request(LLMRequest(model=model, **fields), endpoint)
 
 

@@ -63,7 +63,7 @@ def data_url(data: bytes, mime: str = "image/png") -> str:
     ],
 )
 def test_addresses(base_url: str) -> None:
-    request = WIRE.build_request(REQUEST, replace(OLLAMA, base_url=base_url))
+    request = WIRE.build_request(REQUEST, OLLAMA._replace(base_url=base_url))
     assert request.url == "http://127.0.0.1:11434/api/chat"
 
 

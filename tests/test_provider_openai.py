@@ -94,7 +94,7 @@ def test_a_text_is_one_user_message():
     ],
 )
 def test_the_address_is_what_the_endpoint_says(base_url, api_version, url):
-    endpoint = replace(OPENAI, base_url=base_url, api_version=api_version)
+    endpoint = OPENAI._replace(base_url=base_url, api_version=api_version)
     request = build_request(LLMRequest("my gpt/4", "hi"), endpoint)
     versioned = api_version and "/openai/v1" not in base_url
     query = f"?api-version={api_version}" if versioned else ""
@@ -149,7 +149,7 @@ def test_a_parameter_travels_under_its_name(fields, on_the_wire):
         ("openai/gpt-5-mini", POOL, "max_completion_tokens"),
         ("llama-3.3-70b", POOL, "max_tokens"),
         ("gpt-oss-120b", POOL, "max_tokens"),
-        ("o3", replace(POOL, max_tokens_field="max_tokens"), "max_tokens"),
+        ("o3", POOL._replace(max_tokens_field="max_tokens"), "max_tokens"),
         ("openai/o3", BUILTIN["openrouter"], "max_tokens"),
         ("llama", BUILTIN["cerebras"], "max_completion_tokens"),
         ("my-deployment", BUILTIN["azure"], "max_tokens"),
@@ -267,7 +267,7 @@ def test_reasoning_is_asked_for_in_the_servers_words(endpoint, fields, on_the_wi
             {"include_usage": False},
         ),
         (BUILTIN["mistral"], {}, None),
-        (replace(POOL, stream_options=False), {}, None),
+        (POOL._replace(stream_options=False), {}, None),
     ],
 )
 def test_a_stream_asks_for_usage_where_the_server_knows_that(endpoint, extra, options):

@@ -23,7 +23,7 @@ from llmring_lite.provider import BUILTIN, Endpoint, StreamEvent, load_wire_form
 from llmring_lite.schemas import LLMRequest, LLMResponse, Message, StreamChunk
 
 WIRE = load_wire_format("openai-responses")
-OPENAI = replace(BUILTIN["openai"], kind="openai-responses")
+OPENAI = BUILTIN["openai"]._replace(kind="openai-responses")
 REQUEST = LLMRequest("gpt-4.1", "hi")
 PNG = "data:image/png;base64,iVBORw0KGgo="
 PDF = "data:application/pdf;base64,JVBERi0="
@@ -80,7 +80,7 @@ AZURE = "https://me.openai.azure.com"
     ],
 )
 def test_addresses(base_url: str, version: str | None, url: str) -> None:
-    endpoint = replace(OPENAI, base_url=base_url, api_version=version)
+    endpoint = OPENAI._replace(base_url=base_url, api_version=version)
     assert WIRE.build_request(REQUEST, endpoint).url == url
 
 
@@ -202,9 +202,9 @@ def test_an_unknown_tool_choice_names_the_known_ones() -> None:
         ("gpt-5-chat-latest", OPENAI, None, False),
         ("grok-4-fast-non-reasoning", OPENAI, None, False),
         ("deepseek-v4-flash", OPENAI, "high", False),
-        ("my-deployment", replace(OPENAI, base_url=AZURE), None, False),
-        ("my-deployment", replace(OPENAI, base_url=AZURE), "none", False),
-        ("my-deployment", replace(OPENAI, base_url=AZURE), "low", True),
+        ("my-deployment", OPENAI._replace(base_url=AZURE), None, False),
+        ("my-deployment", OPENAI._replace(base_url=AZURE), "none", False),
+        ("my-deployment", OPENAI._replace(base_url=AZURE), "low", True),
     ],
 )
 def test_encrypted_reasoning_is_asked_of_models_that_have_it(
