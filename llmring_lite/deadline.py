@@ -65,7 +65,7 @@ class Deadline:
     attempt (connect, send, headers, body) draws on the same seconds.
     """
 
-    __slots__ = ("_clock", "_interrupt", "expires_at")
+    __slots__ = ("_clock", "_interrupt", "cancelled", "expires_at")
 
     def __init__(
         self,
@@ -75,17 +75,36 @@ class Deadline:
         """Begin now; `seconds=None` never expires."""
         self._clock = clock
         self._interrupt: Callable[[], None] | None = None
+        self.cancelled = False
         self.expires_at = inf if seconds is None else clock() + seconds
 
     def within(self, seconds: float | None) -> Deadline:
-        """A deadline for a part of the work: `seconds` from now, or this one."""
+        """A deadline for a part of the work: `seconds` from now, or this one.
+
+        The latest part is cancelled with the whole.
+        """
         part = Deadline(seconds, self._clock)
         part.expires_at = min(part.expires_at, self.expires_at)
+        self.on_cancel(part.cancel)
         return part
+
+    def shorten(self, other: Deadline) -> None:
+        """End with the other one, if that is sooner."""
+        self.expires_at = min(self.expires_at, other.expires_at)
+        if self.cancelled:  # from another thread, between reading and writing
+            self.expires_at = -inf
 
     def remaining(self) -> float:
         """Seconds left: negative once expired, `inf` if there is no limit."""
         return self.expires_at - self._clock()
+
+    def timeout(self) -> float | None:
+        """Seconds left as a wait takes them: None for no limit, and at least 1 ms.
+
+        Zero means "don't block" to a socket, and is a mistake to urllib3.
+        """
+        left = self.remaining()
+        return None if left == inf else max(0.001, left)
 
     def expired(self) -> bool:
         return self._clock() >= self.expires_at
@@ -95,13 +114,10 @@ class Deadline:
 
         Whatever is waiting under it is woken, if it said how (`on_cancel`).
         """
+        self.cancelled = True
         self.expires_at = -inf
         if self._interrupt is not None:
             self._interrupt()
-
-    @property
-    def cancelled(self) -> bool:
-        return self.expires_at == -inf
 
     def on_cancel(self, interrupt: Callable[[], None]) -> None:
         """Have `interrupt` called on `cancel`; at once if that has happened."""

@@ -311,8 +311,7 @@ class Dispatcher:
             def run() -> Answer[T]:
                 started = self._clock()
                 # The time of an attempt begins when it is started.
-                within = call.deadline.within(call.timeout)
-                deadline.expires_at = min(deadline.expires_at, within.expires_at)
+                deadline.shorten(call.deadline.within(call.timeout))
                 answer = self._try(
                     call, candidate, (), records[index], policy=once, deadline=deadline
                 )

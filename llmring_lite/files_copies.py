@@ -61,8 +61,7 @@ class _UnderWay:
         if self._is_over:  # and `end` may have missed the event
             return
         deadline.on_cancel(event.set)
-        left = deadline.remaining()
-        event.wait(None if left == float("inf") else max(0.0, left))
+        event.wait(deadline.timeout())
 
 
 class Copies:

@@ -48,7 +48,7 @@ def fetch_parts(
         return fetch_public(
             url,
             max_bytes=LIMITS[kind],
-            timeout=min(_FETCH_TIMEOUT_S, deadline.remaining()),
+            deadline=deadline.within(_FETCH_TIMEOUT_S),
             allowed_types=ALLOWED_TYPES[kind],
         )
 

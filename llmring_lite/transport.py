@@ -298,8 +298,7 @@ class Provider:
         settings = self._environment_settings(session)
         exchange = Exchange(deadline)
         for may_be_stale in (True, False):
-            left = deadline.remaining()
-            if left <= 0:
+            if deadline.expired():
                 raise ProviderTimeoutError(
                     "the deadline passed before the request was sent",
                     provider=self.endpoint.name,
@@ -311,7 +310,7 @@ class Provider:
                     response = adapter.send(
                         prepared,
                         stream=True,
-                        timeout=None if left == float("inf") else left,
+                        timeout=deadline.timeout(),
                         **settings,
                     )
                 break

@@ -9,7 +9,7 @@ database on loopback):
   connection goes to an address that was checked: the name isn't looked up a second
   time, when it might give another answer. TLS is verified for the name all the same.
 - A redirect is a new URL and passes the same checks; there are at most 3.
-- The whole takes no longer than `timeout`, a dripping server included; the body has
+- The whole keeps to its deadline, a dripping server included; the body has
   at most `max_bytes`, and comes uncompressed.
 
 Proxies and CA bundles from the environment count, as for `requests`. Behind a proxy
@@ -84,7 +84,7 @@ def fetch_public(
     url: str,
     *,
     max_bytes: int,
-    timeout: float,
+    deadline: Deadline,
     allowed_types: Collection[str],
     resolve: Resolve | None = None,
     is_allowed: Callable[[str], bool] | None = None,
@@ -94,7 +94,7 @@ def fetch_public(
     Args:
         url: What a message holds.
         max_bytes: Size of the largest body that is taken.
-        timeout: Seconds for all of it: names, redirects, body.
+        deadline: For all of it: names, redirects, body.
         allowed_types: Media types, such as `image/png` or `image/*`.
         resolve: Host and port to IP addresses, or OSError. Default: the system's.
         is_allowed: Whether an IP address may be connected to. Default: `is_public`.
@@ -109,7 +109,6 @@ def fetch_public(
         ProviderConnectionError: No answer.
         ProviderResponseError: The answer broke off, or is an HTTP 5xx.
     """
-    deadline = Deadline(timeout)
     for _ in range(MAX_REDIRECTS + 1):
         target = _parse(url)
         addresses = _addresses(target, resolve or _resolve, deadline)
@@ -207,7 +206,7 @@ def _addresses(target: _Target, resolve: Resolve, deadline: Deadline) -> list[st
 
     threading.Thread(target=look_up, daemon=True).start()
     try:
-        found = answers.get(timeout=max(0.0, deadline.remaining()))
+        found = answers.get(timeout=deadline.timeout())
     except queue.Empty:
         raise _timed_out(target) from None
     if isinstance(found, Exception):
@@ -270,7 +269,7 @@ class _Download:
             try:
                 with opening(self._exchange):
                     response = adapter.send(
-                        self._request(address), timeout=seconds, **settings
+                        self._request(address), timeout=part.timeout(), **settings
                     )
             except _NETWORK_ERRORS as error:
                 failure = self._translate(error)

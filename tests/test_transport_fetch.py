@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from loopback import Loopback, Received, chunk, reply, stream_head
 
+from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import (
     InvalidRequestError,
     ProviderConnectionError,
@@ -121,7 +122,7 @@ class Resolver:
 def fetch(url: str, **options: Any) -> tuple[str, bytes]:
     defaults: dict[str, Any] = {
         "max_bytes": 10_000,
-        "timeout": 10,
+        "deadline": Deadline(10),
         "allowed_types": ALLOWED_TYPES["image"],
         "resolve": Resolver(),
         "is_allowed": lambda address: address.startswith("127."),
@@ -420,14 +421,28 @@ def test_a_dripping_server_does_not_outlast_the_timeout(serve):
     server = serve(drip)
     began = time.monotonic()
     with pytest.raises(ProviderTimeoutError, match="in time"):
-        fetch(f"https://images.example:{server.port}/a", timeout=0.4)
+        fetch(f"https://images.example:{server.port}/a", deadline=Deadline(0.4))
     assert time.monotonic() - began < 10
 
 
 def test_a_silent_server_does_not_outlast_the_timeout(serve):
     server = serve(lambda sock: sock.recv(1))
     with pytest.raises(ProviderTimeoutError):
-        fetch(f"https://images.example:{server.port}/a", timeout=0.3)
+        fetch(f"https://images.example:{server.port}/a", deadline=Deadline(0.3))
+
+
+def test_a_cancelled_fetch_hangs_up(serve):
+    deadline = Deadline(None)
+
+    def cancel_and_wait(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\nx")
+        deadline.cancel()
+        sock.settimeout(10)
+        sock.recv(1)  # until the other end closes
+
+    server = serve(cancel_and_wait)
+    with pytest.raises(ProviderTimeoutError):
+        fetch(f"https://images.example:{server.port}/a", deadline=deadline)
 
 
 def test_a_slow_resolver_does_not_outlast_the_timeout():
@@ -439,7 +454,7 @@ def test_a_slow_resolver_does_not_outlast_the_timeout():
 
     began = time.monotonic()
     with pytest.raises(ProviderTimeoutError):
-        fetch("https://images.example/a", timeout=0.2, resolve=resolve)
+        fetch("https://images.example/a", deadline=Deadline(0.2), resolve=resolve)
     assert time.monotonic() - began < 10
     done.set()
 
