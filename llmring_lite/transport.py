@@ -17,18 +17,15 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from http.client import HTTPException
 from typing import Any, Final, Protocol
 
 import requests
-import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from llmring_lite._version import __version__
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import (
     InvalidRequestError,
-    ProviderConnectionError,
     ProviderError,
     ProviderResponseError,
     ProviderTimeoutError,
@@ -36,21 +33,13 @@ from llmring_lite.exceptions import (
 from llmring_lite.keys import Secret, lookup, parse_origin, read_env
 from llmring_lite.provider import Endpoint, HTTPRequest
 from llmring_lite.transport_deadline import Adapter, Exchange, opening
+from llmring_lite.transport_errors import NETWORK_ERRORS, translated
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 """A larger reply is refused: no model writes that much, but a server may."""
 
 _READ_SIZE: Final = 65536
 _USER_AGENT: Final = f"llmring-lite/{__version__}"
-
-# What `requests` and urllib3 raise. urllib3's own exceptions escape from the body
-# (`raw`), http.client's from a malformed header block.
-_NETWORK_ERRORS: Final = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    HTTPException,
-    OSError,
-)
 
 
 class Reply:
@@ -109,7 +98,7 @@ class StreamReply:
         while True:
             try:
                 data = read1(_READ_SIZE, decode_content=True)
-            except _NETWORK_ERRORS as error:
+            except NETWORK_ERRORS as error:
                 self.close()
                 raise self._provider.translate(error, self.exchange) from error
             if not data:
@@ -140,7 +129,7 @@ class StreamReply:
         """
         if not self._finished:
             self.exchange.deadline = Deadline(min(0.1, self._left()))
-            with contextlib.suppress(*_NETWORK_ERRORS):
+            with contextlib.suppress(*NETWORK_ERRORS):
                 self._finished = not self._response.raw.read1(_READ_SIZE)
         self.close()
 
@@ -314,7 +303,7 @@ class Provider:
                         **settings,
                     )
                 break
-            except _NETWORK_ERRORS as error:
+            except NETWORK_ERRORS as error:
                 # The server may close an idle connection at the moment it is used
                 # again. That says nothing about the request.
                 stale = exchange.reused and not exchange.received
@@ -393,22 +382,9 @@ class Provider:
         return self._settings[1]
 
     def translate(self, error: BaseException, exchange: Exchange) -> ProviderError:
-        """The one place where network errors become ours."""
-        facts: dict[str, Any] = {"provider": self.endpoint.name}
-        host = self._origin.host
-        if exchange.deadline.remaining() <= 0 or isinstance(error, requests.Timeout):
-            where = "the reply was complete" if exchange.received else "a reply came"
-            return ProviderTimeoutError(
-                f"the deadline passed before {where} from {host}", **facts
-            )
-        reason = innermost(error)
-        what = f"{type(reason).__name__}: {reason}"
-        if exchange.received or isinstance(error, urllib3.exceptions.HTTPError):
-            return ProviderResponseError(
-                f"the reply from {host} broke off or is no valid HTTP ({what})",
-                **facts,
-            )
-        return ProviderConnectionError(f"no reply from {host} ({what})", **facts)
+        failure = translated(error, exchange, self._origin.host)
+        failure.provider = self.endpoint.name
+        return failure
 
     def too_large(self) -> ProviderResponseError:
         return ProviderResponseError(
@@ -446,18 +422,3 @@ def _encode(body: Mapping[str, Any]) -> bytes:
         raise InvalidRequestError(
             f"the request can't be written as JSON: {error}"
         ) from error
-
-
-def innermost(error: BaseException) -> BaseException:
-    """The exception at the bottom of what requests and urllib3 wrapped around it."""
-    for _ in range(8):
-        inner = getattr(error, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next(
-                (item for item in reversed(error.args) if isinstance(item, Exception)),
-                None,
-            )
-        if inner is None or inner is error:
-            break
-        error = inner
-    return error

@@ -24,12 +24,10 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from http.client import HTTPException
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
 from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 
@@ -41,8 +39,8 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     ProviderTimeoutError,
 )
-from llmring_lite.transport import innermost
 from llmring_lite.transport_deadline import Adapter, Exchange, opening
+from llmring_lite.transport_errors import NETWORK_ERRORS, description
 
 Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
 
@@ -58,12 +56,6 @@ ALLOWED_TYPES: Final[Mapping[str, Collection[str]]] = {
 
 _READ_SIZE: Final = 65536
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_NETWORK_ERRORS: Final = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    HTTPException,
-    OSError,
-)
 
 # Addresses that Python's tables call global, now or in its older versions.
 _NOT_PUBLIC: Final = tuple(
@@ -271,7 +263,7 @@ class _Download:
                     response = adapter.send(
                         self._request(address), timeout=part.timeout(), **settings
                     )
-            except _NETWORK_ERRORS as error:
+            except NETWORK_ERRORS as error:
                 failure = self._translate(error)
             else:
                 # urllib3 leaves a closed pool's connections to the garbage collector.
@@ -341,18 +333,14 @@ class _Download:
                 left -= len(piece)
                 if left < 0:
                     raise _too_large(self._target.shown, max_bytes)
-        except _NETWORK_ERRORS as error:
+        except NETWORK_ERRORS as error:
             raise self._translate(error) from error
         return b"".join(pieces)
 
     def _translate(self, error: BaseException) -> Exception:
         if self._deadline.remaining() <= 0 or isinstance(error, requests.Timeout):
             return _timed_out(self._target)
-        # Not the error itself: it quotes the whole URL.
-        reason = innermost(error)
-        text = (
-            f"{self._target.shown} can't be fetched ({type(reason).__name__}: {reason})"
-        )
+        text = f"{self._target.shown} can't be fetched ({description(error)})"
         if self._exchange.received:
             return ProviderResponseError(text)
         return ProviderConnectionError(text)

@@ -11,32 +11,24 @@ Proxies and CA bundles from the environment count, as for `requests`.
 
 from __future__ import annotations
 
-from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urljoin
 
 import requests
-import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from llmring_lite._version import __version__
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import RegistryError
 from llmring_lite.keys import Origin, parse_origin
-from llmring_lite.transport import innermost
 from llmring_lite.transport_deadline import Adapter, Exchange, opening
+from llmring_lite.transport_errors import NETWORK_ERRORS, description
 
 MAX_REDIRECTS: Final = 3
 TIMEOUT_S: Final = 30.0
 
 _READ_SIZE: Final = 65536
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_NETWORK_ERRORS: Final = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    HTTPException,
-    OSError,
-)
 
 
 def fetch(url: str, max_bytes: int, timeout_s: float = TIMEOUT_S) -> bytes | None:
@@ -106,13 +98,10 @@ def _get(
             if status != 200:
                 raise RegistryError(f"{url} answered with HTTP {status}")
             return _body(response, url, max_bytes)
-    except _NETWORK_ERRORS as error:
+    except NETWORK_ERRORS as error:
         if deadline.remaining() <= 0 or isinstance(error, requests.Timeout):
             raise _timed_out(url) from error
-        reason = innermost(error)
-        raise RegistryError(
-            f"{url} can't be read ({type(reason).__name__}: {reason})"
-        ) from error
+        raise RegistryError(f"{url} can't be read ({description(error)})") from error
 
 
 def _request(url: str) -> requests.PreparedRequest:

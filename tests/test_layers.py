@@ -192,7 +192,9 @@ def test_a_plain_chat_loads_nothing_that_only_others_need() -> None:
         *("transport_", "registry_drift", "registry_select"),
     ):
         named = {name for name in ours if name.startswith(prefix)}
-        assert named <= {"transport_deadline", "files_facts"}, prefix
+        assert named <= {"transport_deadline", "transport_errors", "files_facts"}, (
+            prefix
+        )
 
 
 def test_values_are_the_standard_librarys_dataclasses() -> None:

@@ -1,0 +1,63 @@
+"""Errors of the network libraries, as ours."""
+
+from __future__ import annotations
+
+from http.client import HTTPException
+from typing import Final
+
+import requests
+import urllib3
+
+from llmring_lite.exceptions import (
+    ProviderConnectionError,
+    ProviderError,
+    ProviderResponseError,
+    ProviderTimeoutError,
+)
+from llmring_lite.transport_deadline import Exchange
+
+# urllib3's own exceptions escape from the body (`raw`), http.client's from a malformed
+# header block.
+NETWORK_ERRORS: Final = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    HTTPException,
+    OSError,
+)
+"""What an exchange may raise."""
+
+
+def translated(error: BaseException, exchange: Exchange, host: str) -> ProviderError:
+    """The typed error for one of `NETWORK_ERRORS`.
+
+    Args:
+        exchange: In which it happened.
+        host: Where the exchange was with.
+    """
+    if exchange.deadline.expired() or isinstance(error, requests.Timeout):
+        where = "the reply was complete" if exchange.received else "a reply came"
+        return ProviderTimeoutError(f"the deadline passed before {where} from {host}")
+    what = description(error)
+    if exchange.received or isinstance(error, urllib3.exceptions.HTTPError):
+        return ProviderResponseError(
+            f"the reply from {host} broke off or is no valid HTTP ({what})"
+        )
+    return ProviderConnectionError(f"no reply from {host} ({what})")
+
+
+def description(error: BaseException) -> str:
+    """The exception at the bottom of what requests and urllib3 wrapped around it.
+
+    Not the outermost one: it quotes the whole URL.
+    """
+    for _ in range(8):
+        inner = getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next(
+                (item for item in reversed(error.args) if isinstance(item, Exception)),
+                None,
+            )
+        if inner is None or inner is error:
+            break
+        error = inner
+    return f"{type(error).__name__}: {error}"
