@@ -15,8 +15,7 @@ from llmring_lite.exceptions import (
     LockfileParseError,
 )
 from llmring_lite.lockfile import Lockfile
-from llmring_lite.lockfile_file import INIT_ADVICE
-from llmring_lite.lockfile_search import find_lockfile_name
+from llmring_lite.lockfile_file import INIT_ADVICE, find_lockfile_name
 from llmring_lite.packages import Package
 from llmring_lite.routing import Router
 

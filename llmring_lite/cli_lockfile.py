@@ -7,7 +7,7 @@ from argparse import Namespace
 
 from llmring_lite.cli_output import complain
 from llmring_lite.lockfile import Lockfile
-from llmring_lite.lockfile_search import find_lockfile_name
+from llmring_lite.lockfile_file import find_lockfile_name
 
 
 def open_lockfile(args: Namespace) -> Lockfile:

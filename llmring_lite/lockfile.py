@@ -18,7 +18,16 @@ from llmring_lite.exceptions import (
     LockfileValidationError,
 )
 from llmring_lite.lockfile_check import check
-from llmring_lite.lockfile_file import read_text
+from llmring_lite.lockfile_file import (
+    BUNDLED_LOCKFILE,
+    LOCKFILE_NAME,
+    Format,
+    bundled_path,
+    find_lockfile,
+    format_of,
+    parse,
+    read_text,
+)
 from llmring_lite.lockfile_lines import LineFinder
 from llmring_lite.lockfile_model import (
     CONDITIONS,
@@ -27,18 +36,11 @@ from llmring_lite.lockfile_model import (
     ProfileConfig,
     ProviderConfig,
 )
-from llmring_lite.lockfile_parse import Format, format_of, parse
 from llmring_lite.lockfile_references import expand
 from llmring_lite.lockfile_report import messages, near_words
-from llmring_lite.lockfile_search import (
-    BUNDLED_LOCKFILE,
-    LOCKFILE_NAME,
-    bundled_path,
-    find_lockfile,
-)
 from llmring_lite.provider import BUILTIN, Endpoint
 
-# Loaded only for who asks for a path: see `lockfile_search`.
+# Loaded only for who asks for a path: see `lockfile_file`.
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -33,9 +33,8 @@ from llmring_lite.lockfile_check import check
 from llmring_lite.lockfile_dialects import default_profile, modernise, without_nulls
 from llmring_lite.lockfile_fields import Invalid
 from llmring_lite.lockfile_fields import models as checked_models
-from llmring_lite.lockfile_file import read_text
+from llmring_lite.lockfile_file import BOM, format_of, parse, read_text
 from llmring_lite.lockfile_lines import LineFinder
-from llmring_lite.lockfile_parse import BOM, format_of, parse
 from llmring_lite.lockfile_plan import (
     Document,
     find_binding,

@@ -11,8 +11,8 @@ from llmring_lite import keys
 from llmring_lite.exceptions import LockfileError, RegistryError
 from llmring_lite.lockfile import Lockfile
 from llmring_lite.lockfile_edit import create
+from llmring_lite.lockfile_file import format_of
 from llmring_lite.lockfile_init import LocalModels, lockfile_text, usable_providers
-from llmring_lite.lockfile_parse import format_of
 from llmring_lite.provider import BUILTIN
 from llmring_lite.registry_client import Fetch, Registry
 

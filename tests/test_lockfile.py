@@ -881,7 +881,7 @@ def test_nothing_at_all_is_said_with_what_was_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = str(tmp_path / "package" / LOCKFILE_NAME)
-    monkeypatch.setattr("llmring_lite.lockfile_search.BUNDLED_LOCKFILE", missing)
+    monkeypatch.setattr("llmring_lite.lockfile_file.BUNDLED_LOCKFILE", missing)
     with pytest.raises(LockfileNotFoundError) as caught:
         find_lockfile(None, {}, tmp_path)
     for said in ("LLMRING_LOCKFILE_PATH", str(tmp_path / LOCKFILE_NAME), "lock init"):
