@@ -16,7 +16,7 @@ unknown, never zero.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NoReturn
 
 SNAPSHOT_PROVIDERS: Final = ("anthropic", "google", "openai")
@@ -95,11 +95,10 @@ class RegistryModel:
             raise TypeError(f"unknown fields: {sorted(facts.keys() - _KNOWN)}")
         self.__dict__.update(facts, provider=provider, model_name=model_name)
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
+    def __setattr__(self, name: str, value: object = None) -> NoReturn:
         raise AttributeError("facts can't be changed")
 
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("facts can't be changed")
+    __delattr__ = __setattr__
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RegistryModel):
@@ -116,12 +115,6 @@ class RegistryModel:
     def ref(self) -> str:
         """`"provider:model"`."""
         return f"{self.provider}:{self.model_name}"
-
-    def is_deprecated(self, today: str) -> bool:
-        """Is it switched off, or past the date (`YYYY-MM-DD`) of its deprecation?"""
-        return self.is_active is False or (
-            self.deprecated_date is not None and self.deprecated_date <= today
-        )
 
     def replace(self, **facts: Any) -> RegistryModel:
         """A copy with some facts changed."""
@@ -157,17 +150,6 @@ class Catalogue:
         fetched_at: When it came over the network, in seconds since 1970; None if it
             didn't.
     """
-
-    __slots__ = (
-        "_aliases",
-        "_dated",
-        "fetched_at",
-        "models",
-        "provider",
-        "source",
-        "updated_at",
-        "version",
-    )
 
     def __init__(
         self,
@@ -236,57 +218,6 @@ class Catalogue:
                 self._dated[plain] = name
         return aliases
 
-    # The compact form of snapshot and cache ---------------------------------------
-
-    def to_compact(self) -> dict[str, Any]:
-        """Plain data for JSON: rows under the names of their columns.
-
-        What is true or false is one string a model: `1`, `0`, `-` for unknown.
-        """
-        columns = [n for n in FIELDS if n not in (*FLAGS, "provider")]
-        rows = []
-        for model in self:
-            row: list[Any] = [_as_integer(getattr(model, name)) for name in columns]
-            while row[-1] is None:
-                row.pop()
-            flags = (getattr(model, name) for name in FLAGS)
-            rows.append(["".join("-01"[_code(flag)] for flag in flags), *row])
-        return {
-            "version": self.version,
-            "updated_at": self.updated_at,
-            "flags": list(FLAGS),
-            "columns": columns,
-            "models": rows,
-        }
-
-
-def _code(flag: bool | None) -> int:
-    return 0 if flag is None else 1 + flag
-
-
-def _as_integer(value: Any) -> Any:
-    """5.0 as 5: the same number, two characters shorter."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_MEANING: Final = {"1": True, "0": False, "-": None}
-
-
-def compact_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The facts of each model of a compact form, by name.
-
-    Columns that this version doesn't know are left out.
-
-    Raises:
-        LookupError, TypeError, ValueError, AttributeError: It is no compact form.
-    """
-    flags: Sequence[str] = document["flags"]
-    columns: Sequence[str] = document["columns"]
-    for bits, *row in document["models"]:
-        facts = dict(zip(columns, row, strict=False))
-        facts.update(zip(flags, map(_MEANING.__getitem__, bits), strict=True))
-        yield {name: value for name, value in facts.items() if name in _KNOWN}
-
 
 def without_date(name: str) -> str | None:
     """The name without the date at its end; None if there is none.
@@ -315,11 +246,16 @@ def is_provider_name(name: str) -> bool:
 # The snapshot --------------------------------------------------------------------
 
 _SNAPSHOT: Final = os.path.join(os.path.dirname(__file__), "registry_snapshot.json")
+_MEANING: Final = {"1": True, "0": False, "-": None}
 _loaded: dict[str, Any] = {}
 _catalogues: dict[str, Catalogue] = {}
 
 
 def _snapshot() -> dict[str, Any]:
+    """What `tools/build_snapshot.py` made: for each provider rows under `columns`.
+
+    What is true or false is one string a model, a character for each of `flags`.
+    """
     if not _loaded:
         import json  # only programs that need a fact pay for it
 
@@ -344,7 +280,9 @@ def load_snapshot(provider: str) -> Catalogue | None:
     if found is None:
         document = _snapshot()["providers"][provider]
         models = []
-        for facts in compact_rows(document):
+        for bits, *row in document["models"]:
+            facts = dict(zip(document["columns"], row, strict=False))
+            facts.update(zip(document["flags"], map(_MEANING.get, bits), strict=True))
             facts["model_aliases"] = tuple(facts["model_aliases"])
             models.append(RegistryModel(provider, **facts))
         # Threads that come here together make equal catalogues; one of them stays.
@@ -358,9 +296,3 @@ def load_snapshot(provider: str) -> Catalogue | None:
             ),
         )
     return found
-
-
-def find(provider: str, model: str) -> RegistryModel | None:
-    """A model of the snapshot by its name, an alias or a dated form; else None."""
-    catalogue = load_snapshot(provider)
-    return None if catalogue is None else catalogue.find(model)

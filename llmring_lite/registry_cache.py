@@ -1,14 +1,10 @@
-"""The registry's data on this machine: what was fetched, by registry and provider.
-
-Files are replaced whole, so processes that read and write at the same time see one
-state or the other. A file that can't be used counts as absent: it is a cache.
-"""
+"""The registry's data on this machine: what was fetched, by registry and provider."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from llmring_lite.exceptions import RegistryError
 from llmring_lite.registry import MAX_BYTES, Catalogue
@@ -28,7 +24,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> str:
     return os.path.join(base, "llmring-lite", "registry")
 
 
-class CacheEntry:
+class CacheEntry(NamedTuple):
     """A file of the cache.
 
     Attributes:
@@ -38,17 +34,19 @@ class CacheEntry:
         pinned: True for a numbered version, which never changes.
     """
 
-    __slots__ = ("catalogue", "path", "pinned", "url")
-
-    def __init__(self, path: str, url: str, catalogue: Catalogue, pinned: bool) -> None:
-        self.path = path
-        self.url = url
-        self.catalogue = catalogue
-        self.pinned = pinned
+    path: str
+    url: str
+    catalogue: Catalogue
+    pinned: bool
 
 
 class Cache:
-    """The files of one registry in the cache folder."""
+    """What was fetched from one registry, by provider.
+
+    A file holds a document in the registry's own form, with two more members: `url`
+    and `fetched_at`. Files are replaced whole, so processes that read and write at the
+    same time see one state or the other. One that can't be used counts as absent.
+    """
 
     def __init__(self, folder: str, url: str) -> None:
         """Args:
@@ -67,13 +65,10 @@ class Cache:
 
     def read(self, provider: str, version: int | None = None) -> Catalogue | None:
         """What is kept of a provider; None if nothing is, or nothing usable."""
-        found = _read(self.path(provider, version), provider)
-        if found is None or found[1] != self._url:
+        entry = _read_entry(self.path(provider, version))
+        if entry is None or entry.url != self._url:
             return None
-        catalogue = found[0]
-        if version is not None and catalogue.version != version:
-            return None
-        return catalogue
+        return entry.catalogue if version in (None, entry.catalogue.version) else None
 
     def write(self, catalogue: Catalogue, *, pinned: bool = False) -> None:
         """Keep a catalogue.
@@ -88,9 +83,11 @@ class Cache:
 
         document = {
             "url": self._url,
-            "provider": catalogue.provider,
             "fetched_at": catalogue.fetched_at,
-            **catalogue.to_compact(),
+            "provider": catalogue.provider,
+            "version": catalogue.version,
+            "updated_at": catalogue.updated_at,
+            "models": {model.ref: model.to_dict() for model in catalogue},
         }
         path = self.path(catalogue.provider, catalogue.version if pinned else None)
         os.makedirs(self._own, exist_ok=True)
@@ -105,14 +102,8 @@ class Cache:
 
     def entries(self) -> list[CacheEntry]:
         """All usable files, of every registry."""
-        found = []
-        for path in _files(self.folder):
-            name = os.path.basename(path)
-            provider, _, rest = name.partition(".")
-            read = _read(path, provider)
-            if read is not None:
-                found.append(CacheEntry(path, read[1], read[0], rest != "json"))
-        return found
+        found = map(_read_entry, _files(self.folder, (".json",)))
+        return [entry for entry in found if entry is not None]
 
     def clear(self) -> int:
         """Remove every file of the cache, of every registry; returns how many.
@@ -120,12 +111,9 @@ class Cache:
         Raises:
             OSError: One of them can't be removed.
         """
-        removed = 0
-        folders = set()
-        for path in list(_files(self.folder, (".json", ".part"))):
-            removed += _remove(path)
-            folders.add(os.path.dirname(path))
-        for folder in (*folders, self.folder):
+        paths = list(_files(self.folder, (".json", ".part")))
+        removed = sum(map(_remove, paths))
+        for folder in (*{os.path.dirname(path) for path in paths}, self.folder):
             try:
                 os.rmdir(folder)
             except OSError:  # somebody else's file is in it, or it isn't there
@@ -133,7 +121,7 @@ class Cache:
         return removed
 
 
-def _files(folder: str, endings: tuple[str, ...] = (".json",)) -> Iterator[str]:
+def _files(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -146,22 +134,28 @@ def _files(folder: str, endings: tuple[str, ...] = (".json",)) -> Iterator[str]:
                     yield os.path.join(own, file)
 
 
-def _read(path: str, provider: str) -> tuple[Catalogue, str] | None:
-    """A file's catalogue and the registry it came from."""
+def _read_entry(path: str) -> CacheEntry | None:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError:
         return None
     # Here, because most often nothing is cached.
-    from llmring_lite.registry_parse import parse_compact
+    from llmring_lite.registry_parse import decode, parse_document
 
+    provider, _, rest = os.path.basename(path).partition(".")
     try:
-        catalogue, document = parse_compact(data, provider, source=path)
+        document = decode(data, path)
+        fetched_at = document.get("fetched_at")
+        catalogue = parse_document(
+            document, provider, source=path, fetched_at=fetched_at
+        )
     except RegistryError:
         return None
-    url: Any = document.get("url")
-    return (catalogue, url) if isinstance(url, str) else None
+    url = document.get("url")
+    if not isinstance(url, str):
+        return None
+    return CacheEntry(path, url, catalogue, pinned=rest != "json")
 
 
 def _remove(path: str) -> bool:

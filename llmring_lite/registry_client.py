@@ -27,7 +27,7 @@ from llmring_lite.registry import (
     is_provider_name,
     load_snapshot,
 )
-from llmring_lite.registry_cache import Cache, CacheEntry, cache_folder
+from llmring_lite.registry_cache import Cache, cache_folder
 
 DEFAULT_URL: Final = "https://llmring.github.io/registry"
 URL_VARIABLE: Final = "LLMRING_REGISTRY_URL"
@@ -93,7 +93,11 @@ class Registry:
     def providers(self) -> list[str]:
         """Whom anything is known of."""
         names = {*SNAPSHOT_PROVIDERS}
-        names |= {e.catalogue.provider for e in self._own_entries() if not e.pinned}
+        names |= {
+            entry.catalogue.provider
+            for entry in self.cache.entries()
+            if entry.url == self.url and not entry.pinned
+        }
         if self._is_folder:
             names |= _providers_in(file_path(self.url))
         return sorted(names)
@@ -122,9 +126,6 @@ class Registry:
                 updated_at=catalogue.updated_at,
                 age_days=age,
             )
-
-    def _own_entries(self) -> list[CacheEntry]:
-        return [entry for entry in self.cache.entries() if entry.url == self.url]
 
     def _read(self, provider: str) -> Catalogue | None:
         if not is_provider_name(provider):
@@ -236,6 +237,9 @@ def _warn(text: str) -> None:
     import logging  # most programs have nothing to say
 
     logging.getLogger("llmring_lite").warning("%s", text)
+
+
+# A registry in a folder ----------------------------------------------------------
 
 
 def file_path(url: str) -> str:

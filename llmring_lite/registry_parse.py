@@ -20,7 +20,6 @@ from llmring_lite.registry import (
     MAX_BYTES,
     Catalogue,
     RegistryModel,
-    compact_rows,
     is_provider_name,
 )
 
@@ -35,7 +34,7 @@ class _Wrong(Exception):
 
 
 def parse_document(
-    data: bytes | str,
+    data: bytes | str | dict[str, Any],
     provider: str,
     *,
     source: str,
@@ -45,7 +44,7 @@ def parse_document(
     """Check a provider's `models.json`.
 
     Args:
-        data: The document, JSON.
+        data: The document: JSON, or what `decode` made of it.
         provider: Whose it must be.
         source: Where it was read from; for messages, too.
         version: The one that was asked for; None: the current one.
@@ -54,9 +53,11 @@ def parse_document(
     Raises:
         RegistryError: It can't be used; says where and why.
     """
-    document = decode(data, source)
+    document = data if isinstance(data, dict) else decode(data, source)
     try:
         _check_head(document, provider, version)
+        if fetched_at is not None:
+            _field("fetched_at", fetched_at, _number)
         models = document.get("models")
         if not isinstance(models, dict):
             raise _Wrong(f"models must be an object, not {_type(models)}")
@@ -72,36 +73,6 @@ def parse_document(
         )
     except _Wrong as error:
         raise refusal(source, str(error)) from None
-
-
-def parse_compact(
-    data: bytes | str, provider: str, *, source: str
-) -> tuple[Catalogue, dict[str, Any]]:
-    """Check what the cache holds of a provider, and return its other keys, too.
-
-    Raises:
-        RegistryError: It can't be used.
-    """
-    document = decode(data, source)
-    try:
-        _check_head(document, provider, None)
-        fetched_at = document.get("fetched_at")
-        if fetched_at is not None:
-            _number(fetched_at)
-        catalogue = Catalogue(
-            provider,
-            [
-                _model(provider, f"{provider}:{facts.get('model_name')}", facts)
-                for facts in compact_rows(document)
-            ],
-            version=document.get("version"),
-            updated_at=document.get("updated_at"),
-            source=source,
-            fetched_at=fetched_at,
-        )
-    except (_Wrong, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise refusal(source, str(error)) from None
-    return catalogue, document
 
 
 def parse_manifest(data: bytes | str, source: str) -> list[str]:

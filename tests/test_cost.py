@@ -19,7 +19,10 @@ from llmring_lite.cost import (
     price,
 )
 from llmring_lite.provider import make_usage
-from llmring_lite.registry import SNAPSHOT_PROVIDERS, find, load_snapshot
+from llmring_lite.registry import SNAPSHOT_PROVIDERS, load_snapshot
+from llmring_lite.registry_client import Registry
+
+find = Registry("https://none.example", environ={"LLMRING_CACHE_DIR": "/none"}).find
 
 ANTHROPIC = "https://platform.claude.com/docs/en/about-claude/pricing"
 GOOGLE = "https://ai.google.dev/gemini-api/docs/pricing"

@@ -16,14 +16,15 @@ from llmring_lite import RegistryModel
 from llmring_lite.registry import (
     SNAPSHOT_PROVIDERS,
     Catalogue,
-    find,
     load_snapshot,
     snapshot_date,
     without_date,
 )
+from llmring_lite.registry_client import Registry
 
 PACKAGE = Path(llmring_lite.__file__).parent
 REGISTRY = Path(__file__).resolve().parents[1].parent / "shared" / "registry"
+find = Registry("https://none.example", environ={"LLMRING_CACHE_DIR": "/none"}).find
 needs_data = pytest.mark.skipif(
     not REGISTRY.exists(), reason="needs the registry's data"
 )
@@ -112,7 +113,7 @@ def test_the_script_builds_the_snapshot_that_ships(tmp_path: Path) -> None:
         "import llmring_lite; llmring_lite.RegistryModel",
         "from llmring_lite import LLMRing; LLMRing().has_alias('advisor')",
         "from llmring_lite import LLMRing; LLMRing().chat('mock:echo', 'hi').usage",
-        "from llmring_lite.registry import find; find('ollama', 'llama3.2')",
+        "from llmring_lite import LLMRing; LLMRing().registry.find('ollama', 'x')",
         "from llmring_lite.cli import main; main(['aliases'])",
     ],
 )
@@ -223,19 +224,3 @@ def test_facts_can_not_be_changed_and_travel() -> None:
 def test_a_misspelt_fact_is_an_error() -> None:
     with pytest.raises(TypeError, match="max_tokens"):
         RegistryModel("p", "m", max_tokens=3)
-
-
-@pytest.mark.parametrize(
-    ("facts", "today", "deprecated"),
-    [
-        ({}, "2026-01-01", False),
-        ({"is_active": True}, "2026-01-01", False),
-        ({"is_active": False}, "2026-01-01", True),
-        ({"deprecated_date": "2026-01-01"}, "2025-12-31", False),
-        ({"deprecated_date": "2026-01-01"}, "2026-01-01", True),
-    ],
-)
-def test_deprecated_is_off_or_past_its_day(
-    facts: dict[str, Any], today: str, deprecated: bool
-) -> None:
-    assert RegistryModel("p", "m", **facts).is_deprecated(today) is deprecated

@@ -341,11 +341,33 @@ def test_the_cache_is_where_the_variables_say(tmp_path: Path) -> None:
     assert cache_folder({"XDG_CACHE_HOME": "relative"}) == home
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"provider": "openai"}'])
+GOOD = {"url": URL, "models": {"openai:m": {"dollars_per_million_tokens_input": 7.0}}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        *(
+            json.dumps(document).encode()
+            for document in (
+                {},
+                {**GOOD, "provider": "google"},
+                {**GOOD, "fetched_at": "now"},
+                {**GOOD, "url": None},
+                {**GOOD, "models": {"openai:m": {"is_active": 1}}},
+            )
+        ),
+    ],
+)
 def test_a_spoilt_cache_counts_as_empty(content: bytes) -> None:
     reg = registry(Web(openai__models=document(7.0)))
     reg.refresh(["openai"])
-    Path(reg.cache.path("openai")).write_bytes(content)
+    path = Path(reg.cache.path("openai"))
+    path.write_text(json.dumps(GOOD))
+    assert price_of(registry()) == 7.0
+    path.write_bytes(content)
     assert price_of(registry()) is None
     assert registry().find("openai", "gpt-4.1") is not None
     assert registry().cache.entries() == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 
 from llmring_lite import RegistryError
 from llmring_lite.registry import MAX_BYTES
-from llmring_lite.registry_parse import parse_compact, parse_document, parse_manifest
+from llmring_lite.registry_cache import Cache
+from llmring_lite.registry_parse import parse_document, parse_manifest
 
 REGISTRY = Path(__file__).resolve().parents[1].parent / "shared" / "registry"
 DOCUMENTS = sorted(
@@ -52,13 +52,16 @@ def test_every_real_version_is_taken(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", DOCUMENTS, ids=lambda path: "-".join(path.parts[-4:-1])
 )
-def test_the_compact_form_says_the_same(path: Path) -> None:
+def test_what_is_kept_says_the_same(path: Path, tmp_path: Path) -> None:
     provider = json.loads(path.read_bytes())["provider"]
-    whole = parse_document(path.read_bytes(), provider, source=str(path))
-    text = json.dumps({"provider": provider, **whole.to_compact()})
-    again = parse_compact(text, provider, source="cache")[0]
+    whole = parse_document(path.read_bytes(), provider, source="", fetched_at=3.5)
+    cache = Cache(str(tmp_path), "https://registry.example")
+    cache.write(whole)
+    again = cache.read(provider)
+    assert again is not None
     assert again.models == whole.models
-    assert (again.version, again.updated_at) == (whole.version, whole.updated_at)
+    for name in ("version", "updated_at", "fetched_at"):
+        assert getattr(again, name) == getattr(whole, name)
 
 
 # What may be missing, null or new -------------------------------------------------
@@ -204,55 +207,6 @@ def test_whatever_comes_is_taken_or_refused(key: str, data: st.DataObject) -> No
 
 
 # The cache's form and the manifest ------------------------------------------------
-
-
-def compact() -> dict[str, Any]:
-    catalogue = parse(document(dollars_per_million_tokens_input=1.0))
-    return {"provider": "openai", "fetched_at": 5.0, **catalogue.to_compact()}
-
-
-def test_a_newer_compact_form_may_have_more_columns() -> None:
-    data = compact()
-    data["columns"].append("a_fact_of_tomorrow")
-    (row,) = data["models"]
-    row += [None] * (len(data["columns"]) - len(row)) + ["new"]
-    found, _ = parse_compact(json.dumps(data), "openai", source="x")
-    assert found.models["m"].dollars_per_million_tokens_input == 1.0
-    assert found.fetched_at == 5.0
-
-
-def drop(key: str) -> Callable[[dict[str, Any]], None]:
-    return lambda data: data.pop(key)
-
-
-def put(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda data: data.update({key: value})
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        drop("columns"),
-        drop("flags"),
-        drop("models"),
-        put("models", [3]),
-        put("models", [["?" * 20, "m"]]),
-        put("models", [["1", "m"]]),
-        put("models", [[]]),
-        put("columns", 3),
-        put("flags", None),
-        put("provider", "google"),
-        put("fetched_at", "now"),
-        put("version", []),
-    ],
-)
-def test_a_spoilt_compact_form_is_refused(
-    spoil: Callable[[dict[str, Any]], None],
-) -> None:
-    data = compact()
-    spoil(data)
-    with pytest.raises(RegistryError):
-        parse_compact(json.dumps(data), "openai", source="x")
 
 
 def test_a_manifest_lists_providers() -> None:

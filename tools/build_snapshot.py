@@ -13,11 +13,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from llmring_lite.registry import SNAPSHOT_PROVIDERS  # noqa: E402
+from llmring_lite.registry import (  # noqa: E402
+    FIELDS,
+    FLAGS,
+    SNAPSHOT_PROVIDERS,
+    Catalogue,
+)
 from llmring_lite.registry_parse import parse_document  # noqa: E402
 
 LIMIT_BYTES = 60_000
@@ -31,7 +37,7 @@ def build(folder: Path) -> str:
     for provider in SNAPSHOT_PROVIDERS:
         path = folder / provider / "models.json"
         catalogue = parse_document(path.read_bytes(), provider, source=str(path))
-        compact = catalogue.to_compact()
+        compact = compacted(catalogue)
         rows = ",\n".join(_dumps(row) for row in compact.pop("models"))
         head = _dumps(compact)[:-1]
         providers.append(f'{_dumps(provider)}:{head},"models":[\n{rows}]}}')
@@ -43,6 +49,34 @@ def build(folder: Path) -> str:
     body = ",\n".join(providers)
     head = f'"source":{_dumps(SOURCE)},"date":{_dumps(max(dates))}'
     return f'{{{head},"providers":{{\n{body}}}}}\n'
+
+
+def compacted(catalogue: Catalogue) -> dict[str, Any]:
+    """Plain data for JSON: rows under the names of their columns.
+
+    What is true or false is one string a model: `1`, `0`, `-` for unknown.
+    """
+    columns = [n for n in FIELDS if n not in (*FLAGS, "provider")]
+    rows = []
+    for model in catalogue:
+        row: list[Any] = [_as_integer(getattr(model, name)) for name in columns]
+        while row[-1] is None:
+            row.pop()
+        flags = [getattr(model, name) for name in FLAGS]
+        bits = "".join("-" if flag is None else "01"[flag] for flag in flags)
+        rows.append([bits, *row])
+    return {
+        "version": catalogue.version,
+        "updated_at": catalogue.updated_at,
+        "flags": list(FLAGS),
+        "columns": columns,
+        "models": rows,
+    }
+
+
+def _as_integer(value: Any) -> Any:
+    """5.0 as 5: the same number, two characters shorter."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _dumps(value: object) -> str:

@@ -63,11 +63,11 @@ def measure(runs: int) -> list[Row]:
 
     def look_up() -> None:
         for _ in range(LOOK_UPS):
-            registry.find("openai", "gpt-5-mini")
+            facts.find("openai:gpt-5-mini")
 
     def look_up_dated() -> None:
         for _ in range(LOOK_UPS):
-            registry.find("openai", "gpt-5-mini-2031-01-01")
+            facts.find("openai:gpt-5-mini-2031-01-01")
 
     def price() -> None:
         for _ in range(LOOK_UPS):
