@@ -7,6 +7,7 @@ place that reads the words of an error.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -46,6 +47,11 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "content_filter": ContentFilterError,
     "content_policy_violation": ContentFilterError,
     "invalid_prompt": ContentFilterError,
+    "bio_policy": ContentFilterError,
+    "misalignment_policy_violation": ContentFilterError,
+    "image_content_policy_violation": ContentFilterError,
+    # A 404, but of no model.
+    "previous_response_not_found": ProviderResponseError,
     "rate_limit_exceeded": ProviderRateLimitError,
     "insufficient_quota": ProviderRateLimitError,
     "server_is_overloaded": ProviderOverloadedError,
@@ -61,6 +67,7 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "rate_limit_error": ProviderRateLimitError,
     "request_too_large": ContextLengthError,
     "overloaded_error": ProviderOverloadedError,
+    "organization_on_hold": ProviderAuthenticationError,
     "timeout_error": ProviderTimeoutError,
     # Google: https://ai.google.dev/gemini-api/docs/troubleshooting
     "api_key_invalid": ProviderAuthenticationError,
@@ -69,10 +76,13 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "resource_exhausted": ProviderRateLimitError,
     "unavailable": ProviderOverloadedError,
     "deadline_exceeded": ProviderTimeoutError,
-    # Perplexity, llama.cpp, and names that several compatible servers use
+    # Perplexity, llama.cpp, Groq, Alibaba, and names that several servers use
     "too_many_prompt_tokens": ContextLengthError,
     "exceed_context_size_error": ContextLengthError,
+    "model_decommissioned": ModelNotFoundError,
+    "data_inspection_failed": ContentFilterError,
     "insufficient_balance": ProviderRateLimitError,
+    "too_many_requests": ProviderRateLimitError,
     "engine_overloaded": ProviderOverloadedError,
     "overloaded": ProviderOverloadedError,
 }
@@ -84,12 +94,15 @@ _SPENT_CODES: Final = frozenset(
         "insufficient_balance",
         "billing_error",
         "billing_hard_limit_reached",
+        "contract_spend_limit_reached",
         "enforced_spend_limit_reached",
+        "exceeded_current_quota_error",  # Moonshot
     }
 )
 # The patterns below are compiled on their first use: most programs never need them.
 _SPENT_WORDS: Final = (
     r"credit balance is too low|insufficient (balance|credits?|funds|quota)"
+    r"|used all available credits"
 )
 
 _BY_WORDS: Final[tuple[tuple[str, type[ProviderError]], ...]] = (
@@ -97,13 +110,16 @@ _BY_WORDS: Final[tuple[tuple[str, type[ProviderError]], ...]] = (
         r"prompt (is )?too long|input is too long|messages is too long"
         r"|context (length|window|limit|size)|maximum (context|prompt length)"
         r"|longer than the (maximum )?model|too many (input|prompt) tokens"
-        r"|input token count .*exceeds|tokens.{0,60} must (be|have) (<|less)",
+        r"|input token count .*exceeds|tokens.{0,60} must (be|have) (<|less)"
+        r"|must have less than \d+ tokens|range of input length|prompt exceeds"
+        r"|payload size exceeds",
         ContextLengthError,
     ),
     (
         r"content exists risk|content (filter|management polic|polic)"
         r"|(prompt|input|content|request|it) (was|has been|were) flagged"
-        r"|violat\w+.{0,60}(usage|safety|acceptable use) (polic|guideline)",
+        r"|violat\w+.{0,60}(usage|safety|acceptable use) (polic|guideline)"
+        r"|potentially unsafe",
         ContentFilterError,
     ),
     (
@@ -117,6 +133,7 @@ _BY_WORDS: Final[tuple[tuple[str, type[ProviderError]], ...]] = (
         r"\bmodel\b.{0,100}?(not found|not exist|n't exist|not a valid model"
         r"|not available|you do not have access)"
         r"|not a valid model|(unknown|invalid|no such|unsupported) model\b"
+        r"|model identifier is invalid"
         r"|model names? (is|are) .{0,400}but you passed|no endpoints found",
         ModelNotFoundError,
     ),
@@ -128,7 +145,8 @@ _WORDS_COUNT: Final = frozenset({None, 400, 403, 413, 422})
 """Statuses that leave open what is meant; None is an event of a 200 stream."""
 
 _WRONG_ADDRESS: Final = (
-    r"^(<|404 page not found|not found\W*$)|\b(unknown request url|invalid url)\b"
+    r"^(<|404 page not found|(resource )?not found\W*$)"
+    r"|\b(unknown request url|invalid url)\b"
 )
 """A 404 that isn't about a model: a proxy's or web framework's own page."""
 
@@ -179,7 +197,7 @@ def parse_error(
         code=_telling_code(facts.codes),
         request_id=find_request_id(lower) or facts.request_id,
         retry_after=facts.retry_delay_s if retry_after is None else retry_after,
-        should_retry=_should_retry(lower, facts),
+        should_retry=_should_retry(status, lower, facts),
     )
 
 
@@ -225,11 +243,16 @@ def _telling_code(codes: list[str]) -> str | None:
     )
 
 
-def _should_retry(headers: Mapping[str, str], facts: _Facts) -> bool | None:
+def _should_retry(
+    status: int | None, headers: Mapping[str, str], facts: _Facts
+) -> bool | None:
     """The provider's word, or False for a spent quota, else None."""
     said = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     if said is None and (
-        not _SPENT_CODES.isdisjoint(facts.codes) or _says(facts, _SPENT_WORDS)
+        # OpenRouter may ask for a short wait with it.
+        (status == 402 and "retry-after" not in headers)
+        or not _SPENT_CODES.isdisjoint(facts.codes)
+        or _says(facts, _SPENT_WORDS)
     ):
         return False
     return said
@@ -256,14 +279,30 @@ def _read(body: Any) -> _Facts:
             value = item.get(key)
             if isinstance(value, (str, int)) and not isinstance(value, bool):
                 codes.append(str(value))
-        for key in ("message", "msg", "error_description"):
+        if isinstance(item.get("error_code"), str):  # Anthropic's most exact word
+            codes.insert(0, item["error_code"])
+        for key in ("message", "Message", "msg", "error_description"):
             if isinstance(item.get(key), str):
                 message = message or _place(item) + _plain(item[key])
         if isinstance(item.get("request_id"), str):
             request_id = request_id or item["request_id"]
         if isinstance(item.get("retryDelay"), str):  # Google's RetryInfo: "37.5s"
             retry_delay_s = _number(item["retryDelay"].removesuffix("s"))
+        metadata = item.get("metadata")
+        if isinstance(metadata, Mapping):  # OpenRouter's
+            told = _read(_value(metadata.get("raw")))
+            message = ": ".join(filter(None, (message, told.message)))
+            codes += told.codes
+            retry_delay_s = _number(metadata.get("retry_after_seconds"))
     return _Facts(message, codes, request_id, retry_delay_s)
+
+
+def _value(raw: Any) -> Any:
+    """What the provider behind a gateway said: text, JSON, or the text of it."""
+    try:
+        return json.loads(raw) if isinstance(raw, str) else raw
+    except (ValueError, RecursionError):
+        return raw
 
 
 def _place(item: Mapping[str, Any]) -> str:
@@ -339,10 +378,10 @@ def parse_retry_after(
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: Any) -> float | None:
     """A finite number that is not negative, else None."""
     try:
         number = float(text or "")
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     return number if 0 <= number < float("inf") else None

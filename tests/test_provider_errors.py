@@ -45,6 +45,12 @@ def anthropic_error(kind, message):
     return {"type": "error", "error": {"type": kind, "message": message}}
 
 
+def openrouter_error(raw):
+    metadata = {"raw": raw, "provider_name": "Elsewhere"}
+    error = {"code": 400, "message": "Provider returned error", "metadata": metadata}
+    return {"error": error, "user_id": "user_1"}
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error_class"),
     [
@@ -121,6 +127,12 @@ def anthropic_error(kind, message):
             openai_error("Unknown request URL: POST /v2/chat.", "unknown_url"),
             ProviderResponseError,
         ),
+        (404, openai_error("Resource not found", "404"), ProviderResponseError),
+        (
+            400,
+            {"message": "The provided model identifier is invalid."},
+            ModelNotFoundError,
+        ),
         # A prompt that is too long.
         (400, openai_error("x", "context_length_exceeded"), ContextLengthError),
         (
@@ -184,6 +196,26 @@ def anthropic_error(kind, message):
             },
             ContextLengthError,
         ),
+        (
+            400,
+            {"error": "Input validation error: must have less than 4096 tokens"},
+            ContextLengthError,
+        ),
+        (400, openai_error("Prompt exceeds max length", "1261"), ContextLengthError),
+        (
+            400,
+            openai_error("Range of input length should be [1, 129024]"),
+            ContextLengthError,
+        ),
+        (
+            400,
+            google_error(
+                400,
+                "Request payload size exceeds the limit: 20971520 bytes.",
+                "INVALID_ARGUMENT",
+            ),
+            ContextLengthError,
+        ),
         # A content filter.
         (
             400,
@@ -210,6 +242,11 @@ def anthropic_error(kind, message):
             },
             ContentFilterError,
         ),
+        (
+            400,
+            openai_error("System detected potentially unsafe or sensitive content"),
+            ContentFilterError,
+        ),
         # Money.
         (
             400,
@@ -221,6 +258,21 @@ def anthropic_error(kind, message):
         # The code is right where the status is only near.
         (429, openai_error("x", "insufficient_quota"), ProviderRateLimitError),
         (413, openai_error("x", "rate_limit_exceeded"), ProviderRateLimitError),
+        (400, openai_error("x", "model_decommissioned"), ModelNotFoundError),
+        (404, openai_error("x", "previous_response_not_found"), ProviderResponseError),
+        (400, openai_error("x", "data_inspection_failed"), ContentFilterError),
+        (
+            400,
+            {
+                "type": "error",
+                "error": {
+                    "type": "invalid_request_error",
+                    "message": "x",
+                    "details": {"error_code": "organization_on_hold"},
+                },
+            },
+            ProviderAuthenticationError,
+        ),
         (500, google_error(500, "x", "DEADLINE_EXCEEDED"), ProviderTimeoutError),
         # Error events of a 200 stream have no status.
         (None, anthropic_error("overloaded_error", "x"), ProviderOverloadedError),
@@ -228,6 +280,10 @@ def anthropic_error(kind, message):
         (None, {"error": {"code": 429, "message": "x"}}, ProviderRateLimitError),
         (None, {"error": {"code": 502, "message": "x"}}, ProviderResponseError),
         (None, {"error": "something broke"}, ProviderResponseError),
+        (None, openai_error("x", "too_many_requests"), ProviderRateLimitError),
+        (None, openai_error("x", "bio_policy"), ContentFilterError),
+        (None, openai_error("x", "misalignment_policy_violation"), ContentFilterError),
+        (None, openai_error("x", "image_content_policy_violation"), ContentFilterError),
         # Words that only look as if.
         (
             400,
@@ -263,6 +319,19 @@ def test_an_error_gets_the_class_of_its_meaning(status, body, error_class):
 
 
 @pytest.mark.parametrize(
+    ("raw", "error_class"),
+    [
+        ('{"error": {"message": "maximum context length is 4 K"}}', ContextLengthError),
+        ("Your prompt was flagged", ContentFilterError),
+        ('{"error": {"code": "context_length_exceeded"}}', ContextLengthError),
+        ("out of luck", ProviderResponseError),
+    ],
+)
+def test_what_a_gateway_was_told_counts_as_well(raw, error_class):
+    assert type(parse_error(openrouter_error(raw), status=400)) is error_class
+
+
+@pytest.mark.parametrize(
     ("body", "message"),
     [
         (openai_error("what"), "what"),
@@ -284,6 +353,16 @@ def test_an_error_gets_the_class_of_its_meaning(status, body, error_class):
         ("  what ", "what"),
         ("<html><head><title> 502 what </title></head></html>", "<502 what>"),
         ("<p>what</p>", "<p>what</p>"),
+        ({"Message": "what"}, "what"),
+        (openrouter_error("why"), "Provider returned error: why"),
+        (openrouter_error(" why\n"), "Provider returned error: why"),
+        (
+            openrouter_error('{"error": {"message": "why"}}'),
+            "Provider returned error: why",
+        ),
+        (openrouter_error({"detail": "why"}), "Provider returned error: why"),
+        (openrouter_error(""), "Provider returned error"),
+        (openrouter_error(None), "Provider returned error"),
     ],
 )
 def test_the_providers_own_message_is_found(body, message):
@@ -306,6 +385,15 @@ def test_an_endless_message_is_cut():
         (openai_error("x", "model_not_found"), "model_not_found"),
         (openai_error("x"), "invalid_request_error"),
         (anthropic_error("overloaded_error", "x"), "overloaded_error"),
+        (
+            {
+                "error": {
+                    "type": "rate_limit_error",
+                    "details": {"error_code": "ramp_limit_exceeded"},
+                }
+            },
+            "ramp_limit_exceeded",
+        ),
         (google_error(400, "x", "INVALID_ARGUMENT"), "INVALID_ARGUMENT"),
         ({"error": {"code": 429, "message": "x"}}, "429"),
         ({"error": "x"}, None),
@@ -365,6 +453,12 @@ def test_googles_retry_info_counts_where_there_is_no_header():
     )
     assert parse_error(body, status=429).retry_after == 37.5
     assert parse_error(body, status=429, headers={"Retry-After": "2"}).retry_after == 2
+
+
+def test_openrouter_says_how_long_to_wait_in_the_body():
+    body = openrouter_error("slow down")
+    body["error"]["metadata"]["retry_after_seconds"] = 29
+    assert parse_error(body, status=429).retry_after == 29
 
 
 GEMINI_QUOTA = {
@@ -428,12 +522,26 @@ def test_a_wait_told_in_words_is_not_relied_on():
         ({}, openai_error("x", "rate_limit_exceeded"), None),
         ({}, openai_error("x", "insufficient_quota"), False),
         ({}, openai_error("Insufficient Balance"), False),
+        ({}, openai_error("x", "exceeded_current_quota_error"), False),
+        ({}, {"error": "Your team has used all available credits."}, False),
+        (
+            {},
+            {"error": {"details": {"error_code": "contract_spend_limit_reached"}}},
+            False,
+        ),
         ({"x-should-retry": "true"}, openai_error("x", "insufficient_quota"), True),
     ],
 )
 def test_a_spent_quota_is_not_worth_a_retry(headers, body, should_retry):
     error = parse_error(body, status=429, headers=headers)
     assert error.should_retry is should_retry
+
+
+def test_without_credit_a_call_is_repeated_only_if_the_provider_says_when():
+    body = openai_error("This request requires more credits", 402)
+    assert parse_error(body, status=402).should_retry is False
+    waiting = parse_error(body, status=402, headers={"Retry-After": "3"})
+    assert (waiting.should_retry, waiting.retry_after) == (None, 3)
 
 
 JSON_VALUES = st.recursive(
