@@ -335,6 +335,8 @@ class _Download:
                     raise _too_large(self._target.shown, max_bytes)
         except NETWORK_ERRORS as error:
             raise self._translate(error) from error
+        if self._deadline.cancelled:  # our hanging up looks like the body's end
+            raise _timed_out(self._target)
         return b"".join(pieces)
 
     def _translate(self, error: BaseException) -> Exception:
