@@ -19,7 +19,7 @@ How providers bill:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import CostTrackingError
 from llmring_lite.registry import RegistryModel, without_date
@@ -39,7 +39,7 @@ Find: TypeAlias = Callable[[str, str], RegistryModel | None]
 """(provider, model) -> its facts."""
 
 
-class Rates:
+class Rates(NamedTuple):
     """A model's prices, in units of 1e-15 USD a token.
 
     Attributes:
@@ -50,69 +50,51 @@ class Rates:
         long: The prices of such requests.
     """
 
-    __slots__ = (
-        "cache_read",
-        "cache_write_1h",
-        "cache_write_5m",
-        "input",
-        "long",
-        "output",
-        "reasoning",
-        "threshold",
+    input: int
+    output: int
+    reasoning: int
+    cache_read: int
+    cache_write_5m: int
+    cache_write_1h: int
+    threshold: int | None = None
+    long: Rates | None = None
+
+
+def rates_of(model: RegistryModel) -> Rates | None:
+    """The prices of a model; None if its input or its output price is unknown."""
+    prefix = "dollars_per_million_tokens_"
+
+    def units(name: str, otherwise: int) -> int:
+        """A price: exact to nine decimals of a dollar per million tokens."""
+        usd = getattr(model, prefix + name)
+        return otherwise if usd is None else round(usd * _UNITS_PER_PRICE)
+
+    given, output = units("input", -1), units("output", -1)
+    if given < 0 or output < 0:
+        return None
+    usual = Rates(
+        input=given,
+        output=output,
+        reasoning=units("output_thinking", output),
+        cache_read=units("cache_read", units("cached_input", given)),
+        cache_write_5m=units("cache_write_5m", units("cache_write_1h", given)),
+        cache_write_1h=units("cache_write_1h", units("cache_write_5m", given)),
     )
-
-    def __init__(self, model: RegistryModel) -> None:
-        """Raises:
-        ValueError: The model has no input or no output price.
-        """
-        given = _units(model.dollars_per_million_tokens_input)
-        output = _units(model.dollars_per_million_tokens_output)
-        if given is None or output is None:
-            raise ValueError(f"no price of {model.ref} is known")
-        self.input = given
-        self.output = output
-        self.reasoning = _first(
-            model.dollars_per_million_tokens_output_thinking, output
-        )
-        read = model.dollars_per_million_tokens_cache_read
-        if read is None:
-            read = model.dollars_per_million_tokens_cached_input
-        self.cache_read = _first(read, given)
-        short = model.dollars_per_million_tokens_cache_write_5m
-        long = model.dollars_per_million_tokens_cache_write_1h
-        self.cache_write_5m = _first(short, _first(long, given))
-        self.cache_write_1h = _first(long, self.cache_write_5m)
-        self.threshold: int | None = None
-        self.long = self
-        if model.supports_long_context_pricing is not False:
-            self.threshold = model.long_context_threshold_tokens
-            self.long = self._long(
-                _first(model.dollars_per_million_tokens_input_long_context, given),
-                _first(model.dollars_per_million_tokens_output_long_context, output),
-            )
-
-    def _long(self, given: int, output: int) -> Rates:
-        """The prices of a long request: those of caching rise with the input's."""
-        rates = object.__new__(Rates)
-        rates.input = given
-        rates.output = output
-        rates.reasoning = _scaled(self.reasoning, output, self.output)
-        rates.cache_read = _scaled(self.cache_read, given, self.input)
-        rates.cache_write_5m = _scaled(self.cache_write_5m, given, self.input)
-        rates.cache_write_1h = _scaled(self.cache_write_1h, given, self.input)
-        rates.threshold = None
-        rates.long = rates
-        return rates
-
-
-def _units(price: float | None) -> int | None:
-    """A price as units a token: exact to nine decimals of a dollar per million."""
-    return None if price is None else round(price * _UNITS_PER_PRICE)
-
-
-def _first(price: float | None, otherwise: int) -> int:
-    units = _units(price)
-    return otherwise if units is None else units
+    threshold = model.long_context_threshold_tokens
+    if threshold is None or model.supports_long_context_pricing is False:
+        return usual
+    # The prices of caching rise with the input's, that of reasoning with the output's.
+    long_input = units("input_long_context", given)
+    long_output = units("output_long_context", output)
+    long = Rates(
+        input=long_input,
+        output=long_output,
+        reasoning=_scaled(usual.reasoning, long_output, output),
+        cache_read=_scaled(usual.cache_read, long_input, given),
+        cache_write_5m=_scaled(usual.cache_write_5m, long_input, given),
+        cache_write_1h=_scaled(usual.cache_write_1h, long_input, given),
+    )
+    return usual._replace(threshold=threshold, long=long)
 
 
 def _scaled(units: int, new: int, old: int) -> int:
@@ -137,11 +119,9 @@ def price(usage: Mapping[str, Any], rates: Rates) -> dict[str, Any] | None:
     completion: Any = get("completion_tokens")
     if not _is_count(prompt) or not _is_count(completion):
         return None
-    if rates.threshold is not None and prompt > rates.threshold:
+    is_long = rates.threshold is not None and prompt > rates.threshold
+    if is_long and rates.long is not None:
         rates = rates.long
-        is_long = True
-    else:
-        is_long = False
     read = _count(get("cached_tokens"))
     long_lived = _count(get("cache_creation_1h_tokens"))
     short_lived = _count(get("cache_creation_5m_tokens"))
@@ -180,11 +160,7 @@ def _count(value: Any) -> int:
     return value if value.__class__ is int and value > 0 else 0
 
 
-_UNPRICED: Final[Mapping[str, Any]] = {
-    "input_cost": None,
-    "output_cost": None,
-    "total_cost": None,
-}
+_UNPRICED: Final = dict.fromkeys(("input_cost", "output_cost", "total_cost"))
 
 
 def find_rates(ref: str, find: Find) -> Rates | str:
@@ -193,10 +169,17 @@ def find_rates(ref: str, find: Find) -> Rates | str:
     model = find(provider, name)
     if model is None:
         return UNKNOWN_MODEL
-    try:
-        return Rates(_with_cache_price(model, find))
-    except ValueError:
-        return NO_PRICE
+    return rates_of(_with_cache_price(model, find)) or NO_PRICE
+
+
+_PLAIN: Final = (
+    "dollars_per_million_tokens_input",
+    "dollars_per_million_tokens_output",
+)
+_CACHED: Final = (
+    "dollars_per_million_tokens_cache_read",
+    "dollars_per_million_tokens_cached_input",
+)
 
 
 def _with_cache_price(model: RegistryModel, find: Find) -> RegistryModel:
@@ -214,16 +197,6 @@ def _with_cache_price(model: RegistryModel, find: Find) -> RegistryModel:
     ):
         return model
     return model.replace(**{name: getattr(other, name) for name in _CACHED})
-
-
-_PLAIN: Final = (
-    "dollars_per_million_tokens_input",
-    "dollars_per_million_tokens_output",
-)
-_CACHED: Final = (
-    "dollars_per_million_tokens_cache_read",
-    "dollars_per_million_tokens_cached_input",
-)
 
 
 def quote(

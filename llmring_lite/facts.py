@@ -1,5 +1,7 @@
 """What a call needs to know of a model: price, window, API, and whether it goes away.
 
+And whether a prompt fits into the window: its length is estimated.
+
 Each model is looked up once, offline. The registry and its data are loaded by the
 first call that needs them, and the network is never used from here.
 """
@@ -10,10 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llmring_lite import cost
 from llmring_lite.registry import RegistryModel
-from llmring_lite.registry_window import window_tokens
+from llmring_lite.schemas import LLMRequest
 
 if TYPE_CHECKING:
     from llmring_lite.registry_client import Registry
+
+_SMALL_BYTES: Final = 4_000
+"""A shorter prompt fits everywhere, and isn't worth counting."""
+
+_BYTES_PER_TOKEN: Final = 4
+"""About right for English; code and other languages need more tokens, not fewer."""
 
 _MAX_KNOWN: Final = 4096  # names may come from a gateway's users
 
@@ -92,9 +100,8 @@ class Facts:
         return found
 
     def _warn_if_deprecated(self, ref: str, model: RegistryModel) -> None:
-        if model.is_active is not False and model.deprecated_date is None:
-            return
-        if ref in self._warned:
+        stays = model.is_active is not False and model.deprecated_date is None
+        if stays or ref in self._warned:
             return
         self._warned.add(ref)
         import logging  # rare
@@ -102,8 +109,8 @@ class Facts:
         from llmring_lite.registry_select import deprecation
 
         catalogue = self.registry.catalogue(model.provider)
-        text = deprecation(model, catalogue) if catalogue is not None else None
-        if text is not None:
+        if catalogue is not None:
+            text = deprecation(model, catalogue)
             logging.getLogger("llmring_lite").warning("%s %s", ref, text)
 
 
@@ -112,3 +119,45 @@ def fetch(url: str, max_bytes: int) -> bytes | None:
     from llmring_lite import transport_registry  # it loads `requests`
 
     return transport_registry.fetch(url, max_bytes)
+
+
+# Does a prompt fit? ---------------------------------------------------------------
+
+
+def window_tokens(model: RegistryModel) -> int | None:
+    """The largest prompt that may fit, in tokens; None if it is unknown.
+
+    Some registries give the window as `max_input_tokens`, others what is left of it
+    by the longest reply. A candidate is only left out if its prompt fits by neither.
+    """
+    if model.max_input_tokens is None:
+        return None
+    return model.max_input_tokens + (model.max_output_tokens or 0)
+
+
+def estimate_tokens(request: LLMRequest) -> int | None:
+    """About how many tokens the text of a request has; None if it is short.
+
+    A lower bound rather than the mean: images, files and the provider's own words
+    count for nothing.
+    """
+    total = 0
+    for message in request.messages:
+        content = message.content
+        if isinstance(content, str):
+            total += _size(content)
+        elif content:
+            total += sum(_size(part.get("text")) for part in content)
+        for call in message.tool_calls or ():
+            total += _size(call.get("function", {}).get("arguments"))
+    if total < _SMALL_BYTES:
+        return None
+    return total // _BYTES_PER_TOKEN
+
+
+def _size(text: Any) -> int:
+    """Bytes in UTF-8."""
+    if not isinstance(text, str):
+        return 0
+    # Python knows of a text whether it is ASCII; encoding would copy it.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

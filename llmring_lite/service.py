@@ -18,12 +18,11 @@ from llmring_lite.deadline import (
 from llmring_lite.dispatch import Dispatcher
 from llmring_lite.dispatch_call import Answer, Call, note_usage
 from llmring_lite.exceptions import ProviderResponseError
-from llmring_lite.facts import Facts
+from llmring_lite.facts import Facts, estimate_tokens
 from llmring_lite.lockfile import find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
 from llmring_lite.parts import fetch_parts, has_files, load_parts
 from llmring_lite.provider import WireFormat
-from llmring_lite.registry_window import estimate_tokens
 from llmring_lite.retry import RetryPolicy
 from llmring_lite.routing import Candidate, Route
 from llmring_lite.schemas import (

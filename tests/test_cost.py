@@ -16,7 +16,6 @@ from llmring_lite.cost import (
     calculate,
     check,
     find_rates,
-    price,
 )
 from llmring_lite.provider import make_usage
 from llmring_lite.registry import SNAPSHOT_PROVIDERS, load_snapshot
@@ -331,17 +330,15 @@ def test_half_a_price_is_none(facts: dict[str, Any]) -> None:
     assert rates == "no_pricing_in_registry"
 
 
-def test_a_free_model_costs_nothing() -> None:
-    bill = price(make_usage(fresh=5, output=5), Rates(model(given=0.0, output=0.0)))
-    assert bill is not None
-    assert bill["total_cost"] == 0.0
-
-
-def cost_of(facts: RegistryModel, **counts: int) -> float:
-    bill = price(make_usage(**counts), Rates(facts))
-    assert bill is not None
+def total_of(known: RegistryModel, usage: dict[str, Any]) -> float:
+    """In dollars."""
+    bill = calculate(find_rates("p:m", lambda provider, name: known), usage)
     total: float = bill["total_cost"]
-    return total * 1e6
+    return total
+
+
+def test_a_free_model_costs_nothing() -> None:
+    assert total_of(model(given=0.0, output=0.0), make_usage(fresh=5, output=5)) == 0
 
 
 @pytest.mark.parametrize(
@@ -379,28 +376,28 @@ def test_what_a_registry_does_not_say(
     facts: dict[str, Any], counts: dict[str, int], expected: float
 ) -> None:
     known = model(given=10.0, output=100.0, **facts)
-    assert cost_of(known, **{"output": 0, **counts}) == pytest.approx(expected)
+    usage = make_usage(**{"output": 0, **counts})
+    assert total_of(known, usage) == pytest.approx(expected / 1e6)
 
 
 def test_a_free_input_with_a_long_price_is_no_division_by_zero() -> None:
     known = model(given=0.0, output=0.0, threshold=1, long_input=1.0, read=0.0)
-    assert cost_of(known, fresh=2, cache_read=2, output=0) == pytest.approx(2)
+    usage = make_usage(fresh=2, cache_read=2, output=0)
+    assert total_of(known, usage) == pytest.approx(2e-6)
 
 
 def test_more_tokens_read_than_sent_are_billed_as_they_are_said() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 0, "cached_tokens": 15}
-    bill = price(usage, Rates(model(given=10.0, output=1.0, read=1.0)))
-    assert bill is not None
-    assert bill["total_cost"] == pytest.approx(15e-6)
+    known = model(given=10.0, output=1.0, read=1.0)
+    assert total_of(known, usage) == pytest.approx(15e-6)
 
 
 def test_counts_that_are_no_counts_are_left_out() -> None:
     usage: dict[str, Any] = {"prompt_tokens": 10, "completion_tokens": 5}
     usage |= {"cached_tokens": "many", "reasoning_tokens": None}
     usage |= {"cache_creation_input_tokens": -3}
-    bill = price(usage, Rates(model(given=1.0, output=1.0)))
-    assert bill is not None
-    assert bill["total_cost"] == pytest.approx(15e-6)
+    known = model(given=1.0, output=1.0)
+    assert total_of(known, usage) == pytest.approx(15e-6)
 
 
 @given(
@@ -414,10 +411,9 @@ def test_sums_are_exact(
     fresh: int, read: int, output: int, given_usd: Any, read_usd: Any
 ) -> None:
     known = model(given=float(given_usd), output=3.3, read=float(read_usd))
-    bill = price(make_usage(fresh=fresh, cache_read=read, output=output), Rates(known))
+    usage = make_usage(fresh=fresh, cache_read=read, output=output)
     expected = exact([(fresh, str(given_usd)), (read, str(read_usd)), (output, "3.3")])
-    assert bill is not None
-    assert bill["total_cost"] == float(expected)
+    assert total_of(known, usage) == float(expected)
 
 
 # Dated models whose price the registry knows in part ------------------------------

@@ -30,7 +30,7 @@ from llmring_lite import (
     RegistryModel,
 )
 from llmring_lite.dispatch import _loser
-from llmring_lite.registry_window import estimate_tokens, window_tokens
+from llmring_lite.facts import estimate_tokens, window_tokens
 from llmring_lite.schemas import LLMRequest
 
 
