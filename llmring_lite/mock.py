@@ -264,8 +264,7 @@ def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer
         except _MALFORMED as error:  # a schema that is none
             raise _malformed(error) from error
         answer = _success(format_, prompt, model, reply)
-    answer = replace(
-        answer,
+    answer = answer._replace(
         headers={**answer.headers, **model.headers},
         delay=answer.delay + model.latency,
     )
@@ -278,7 +277,7 @@ def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer
         format_.build_error_event(failure),
         format_.broken_event,
     )
-    return FAULTS[model.fault].apply(answer, setting)
+    return FAULTS[model.fault](answer, setting)
 
 
 def _success(

@@ -8,8 +8,7 @@ can go wrong, by name.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 Piece: TypeAlias = tuple[float, bytes]
@@ -26,8 +25,7 @@ hang: Silence until the client hangs up.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MockAnswer:
+class MockAnswer(NamedTuple):
     """One HTTP answer.
 
     Attributes:
@@ -42,7 +40,7 @@ class MockAnswer:
     """
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes | Iterator[Piece] = b""
     delay: float = 0.0
     framing: Literal["length", "chunked", "close"] = "length"
@@ -74,95 +72,64 @@ class Setting(NamedTuple):
     broken_event: bytes
 
 
-def _nothing(ending: Ending) -> Callable[[MockAnswer, Setting], MockAnswer]:
-    return lambda answer, _: MockAnswer(status=0, delay=answer.delay, ending=ending)
+def _silent(answer: MockAnswer, ending: Ending) -> MockAnswer:
+    return MockAnswer(0, delay=answer.delay, ending=ending)
 
 
 def _cut(
-    ending: Ending, *, unmarked: bool = False
-) -> Callable[[MockAnswer, Setting], MockAnswer]:
-    """The body up to `cut_at`; with `unmarked` it ends where the connection does."""
-
-    def apply(answer: MockAnswer, setting: Setting) -> MockAnswer:
-        pieces = list(answer.pieces())
-        whole = sum(len(data) for _, data in pieces)
-        kept = iter(list(_first_bytes(pieces, int(whole * setting.cut_at))))
-        if unmarked:
-            return replace(answer, body=kept, framing="close", ending=ending)
-        return replace(answer, body=kept, announced=whole, ending=ending)
-
-    return apply
-
-
-def _cut_clean(answer: MockAnswer, setting: Setting) -> MockAnswer:
-    if isinstance(answer.body, bytes):
-        return replace(
-            answer, body=answer.body[: int(len(answer.body) * setting.cut_at)]
-        )
+    answer: MockAnswer, setting: Setting, ending: Ending = "complete"
+) -> MockAnswer:
+    """The body up to `cut_at`, of which the whole was promised."""
     pieces = list(answer.pieces())
-    return replace(answer, body=iter(pieces[: int(len(pieces) * setting.cut_at)]))
-
-
-def _first_bytes(pieces: Iterable[Piece], count: int) -> Iterator[Piece]:
+    whole = sum(len(data) for _, data in pieces)
+    left, kept = int(whole * setting.cut_at), []
     for delay, data in pieces:
-        if count <= 0:
-            return
-        yield delay, data[:count]
-        count -= len(data)
+        if left > 0:
+            kept.append((delay, data[:left]))
+        left -= len(data)
+    return answer._replace(body=iter(kept), announced=whole, ending=ending)
 
 
-def _in_bytes(
-    seconds: Callable[[Setting], float],
-) -> Callable[[MockAnswer, Setting], MockAnswer]:
-    def apply(answer: MockAnswer, setting: Setting) -> MockAnswer:
-        pause = seconds(setting)
-        length = len(answer.body) if isinstance(answer.body, bytes) else None
-        body = (
-            (delay + pause if start == 0 else pause, data[start : start + 1])
-            for delay, data in answer.pieces()
-            for start in range(len(data))
-        )
-        return replace(answer, body=body, announced=length)
-
-    return apply
-
-
-def _interrupted(answer: MockAnswer, setting: Setting, last: bytes) -> MockAnswer:
-    """A stream with another event after `cut_at` of its own, then a proper end."""
-    pieces = list(answer.pieces())
-    kept = pieces[: int(len(pieces) * setting.cut_at)]
-    return replace(answer, body=iter([*kept, (0.0, last)]))
-
-
-def _late_error(answer: MockAnswer, setting: Setting) -> MockAnswer:
+def _cut_clean(answer: MockAnswer, setting: Setting, *then: bytes) -> MockAnswer:
+    """Part of a body, properly framed; of a stream whole events, and others after."""
     if isinstance(answer.body, bytes):
-        return replace(answer, body=setting.error)
-    return _interrupted(answer, setting, setting.error_event)
+        kept = answer.body[: int(len(answer.body) * setting.cut_at)]
+        return answer._replace(body=kept)
+    pieces = list(answer.body)
+    pieces[int(len(pieces) * setting.cut_at) :] = [(0.0, event) for event in then]
+    return answer._replace(body=iter(pieces))
 
 
-def _garbage(answer: MockAnswer, setting: Setting) -> MockAnswer:
+def _spoilt(
+    answer: MockAnswer, setting: Setting, body: bytes, event: bytes
+) -> MockAnswer:
+    """Another body; in a stream another event after `cut_at` of its own."""
     if isinstance(answer.body, bytes):
-        return replace(answer, body=b'{"id": "mock", \xff')
-    return _interrupted(answer, setting, setting.broken_event)
+        return answer._replace(body=body)
+    return _cut_clean(answer, setting, event)
 
 
-def _html(status: int, title: str) -> Callable[[MockAnswer, Setting], MockAnswer]:
+def _in_bytes(answer: MockAnswer, pause: float) -> MockAnswer:
+    length = len(answer.body) if isinstance(answer.body, bytes) else None
+    body = (
+        (pause if start else delay + pause, data[start : start + 1])
+        for delay, data in answer.pieces()
+        for start in range(len(data))
+    )
+    return answer._replace(body=body, announced=length)
+
+
+def _page(answer: MockAnswer, status: int, title: str) -> MockAnswer:
     page = f"<html><head><title>{title}</title></head><body>{title}</body></html>\n"
-    return lambda answer, _: MockAnswer(
-        status=status,
-        headers={"content-type": "text/html; charset=utf-8"},
-        body=page.encode(),
-        delay=answer.delay,
-    )
+    headers = {"content-type": "text/html; charset=utf-8"}
+    return MockAnswer(status, headers, page.encode(), answer.delay)
 
 
-def _redirect(answer: MockAnswer, _: Setting) -> MockAnswer:
-    return MockAnswer(
-        status=307, headers={"location": "/redirected"}, delay=answer.delay
-    )
+def _with_headers(answer: MockAnswer, headers: Mapping[str, str]) -> MockAnswer:
+    return answer._replace(headers={**answer.headers, **headers})
 
 
-def _gzip(answer: MockAnswer, _: Setting) -> MockAnswer:
+def _gzip(answer: MockAnswer) -> MockAnswer:
     """Compressed piece by piece, whatever the client accepts."""
 
     def body() -> Iterator[Piece]:
@@ -171,59 +138,34 @@ def _gzip(answer: MockAnswer, _: Setting) -> MockAnswer:
             yield delay, gzip.compress(data) + gzip.flush(zlib.Z_SYNC_FLUSH)
         yield 0.0, gzip.flush()
 
-    headers = {**answer.headers, "content-encoding": "gzip"}
-    framing: Literal["chunked", "close"] = (
-        "close" if answer.framing == "close" else "chunked"
-    )
-    return replace(answer, headers=headers, body=body(), framing=framing)
+    zipped = answer._replace(body=body(), framing="chunked")
+    return _with_headers(zipped, {"content-encoding": "gzip"})
 
 
-class Fault(NamedTuple):
-    """What happens, in words, and the function that makes it happen."""
-
-    description: str
-    apply: Callable[[MockAnswer, Setting], MockAnswer]
-
-
-FAULTS: Final[dict[str, Fault]] = {
-    "close": Fault("closed without a byte of a reply", _nothing("close")),
-    "reset": Fault("reset (RST) without a byte of a reply", _nothing("reset")),
-    "hang": Fault("silence instead of a reply", _nothing("hang")),
-    "cut": Fault("closed in the middle of the body", _cut("close")),
-    "cut-reset": Fault("reset in the middle of the body", _cut("reset")),
-    "cut-hang": Fault("silence in the middle of the body", _cut("hang")),
-    "cut-clean": Fault(
-        "half a body, though properly framed; a stream ends between two events, "
-        "without its end event",
-        _cut_clean,
+FAULTS: Final[Mapping[str, Callable[[MockAnswer, Setting], MockAnswer]]] = {
+    "close": lambda a, _: _silent(a, "close"),
+    "reset": lambda a, _: _silent(a, "reset"),
+    "hang": lambda a, _: _silent(a, "hang"),
+    "cut": lambda a, s: _cut(a, s, "close"),
+    "cut-reset": lambda a, s: _cut(a, s, "reset"),
+    "cut-hang": lambda a, s: _cut(a, s, "hang"),
+    # A stream ends between two events, without its end event.
+    "cut-clean": _cut_clean,
+    # Only the end of the connection ends the half body.
+    "cut-unmarked": lambda a, s: _cut(a, s)._replace(framing="close"),
+    "drip": lambda a, s: _in_bytes(a, s.drip),
+    "split": lambda a, _: _in_bytes(a, 0.0),
+    "late-error": lambda a, s: _spoilt(a, s, s.error, s.error_event),
+    "garbage": lambda a, s: _spoilt(a, s, b'{"id": "mock", \xff', s.broken_event),
+    "empty": lambda a, _: a._replace(body=b""),
+    "html": lambda a, _: _page(a, 502, "502 Bad Gateway"),
+    "html-200": lambda a, _: _page(a, 200, "Please sign in"),
+    "redirect": lambda a, _: MockAnswer(
+        307, {"location": "/redirected"}, delay=a.delay
     ),
-    "cut-unmarked": Fault(
-        "half a body, where only the end of the connection ends it",
-        _cut("complete", unmarked=True),
-    ),
-    "drip": Fault("a byte at a time, slowly", _in_bytes(lambda s: s.drip)),
-    "split": Fault("a byte at a time, at full speed", _in_bytes(lambda _: 0.0)),
-    "late-error": Fault(
-        "status 200, and an error in the body or in the middle of the stream",
-        _late_error,
-    ),
-    "garbage": Fault("status 200, and a body or event that is no JSON", _garbage),
-    "empty": Fault("status 200 without a body", lambda a, _: replace(a, body=b"")),
-    "html": Fault("a proxy's error page, status 502", _html(502, "502 Bad Gateway")),
-    "html-200": Fault("a login page, status 200", _html(200, "Please sign in")),
-    "redirect": Fault("a redirect (307) to another path", _redirect),
-    "wrong-type": Fault(
-        "a good reply that calls itself text/plain",
-        lambda a, _: replace(a, headers={**a.headers, "content-type": "text/plain"}),
-    ),
-    "gzip": Fault("a good reply, compressed though nobody asked", _gzip),
-    "close-delimited": Fault(
-        "a good reply that ends where the connection does",
-        lambda a, _: replace(a, framing="close"),
-    ),
-    "stale": Fault(
-        "a good reply on a connection that is closed afterwards without notice",
-        lambda a, _: replace(a, ending="stale"),
-    ),
+    "wrong-type": lambda a, _: _with_headers(a, {"content-type": "text/plain"}),
+    "gzip": lambda a, _: _gzip(a),
+    "close-delimited": lambda a, _: a._replace(framing="close"),
+    "stale": lambda a, _: a._replace(ending="stale"),
 }
-"""Name -> fault. A model `fault-NAME` has the fault on every call."""
+"""Name -> what it makes of an answer. A model `fault-NAME` has it on every call."""
