@@ -28,21 +28,35 @@ from llmring_lite.lockfile_file import (
     parse,
     read_text,
 )
-from llmring_lite.lockfile_lines import LineFinder
 from llmring_lite.lockfile_model import (
     CONDITIONS,
     STRATEGIES,
     AliasBinding,
     ProfileConfig,
-    ProviderConfig,
+    expand,
 )
-from llmring_lite.lockfile_references import expand
-from llmring_lite.lockfile_report import messages, near_words
+from llmring_lite.lockfile_report import (
+    LineFinder,
+    messages,
+    near_words,
+    validation_error,
+)
 from llmring_lite.provider import BUILTIN, Endpoint
 
-# Loaded only for who asks for a path: see `lockfile_file`.
+# Loaded only for who asks: see `lockfile_file` and `lockfile_providers`.
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from llmring_lite.lockfile_providers import ProviderConfig
+else:
+
+    def __getattr__(name: str) -> type:
+        if name != "ProviderConfig":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from llmring_lite.lockfile_providers import ProviderConfig
+
+        return ProviderConfig
+
 
 __all__ = [
     "CONDITIONS",
@@ -348,14 +362,3 @@ class Lockfile:
         document.pop("updated_at", None)
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def validation_error(
-    problems: list[str], path: str | None = None, head: str | None = None
-) -> LockfileValidationError:
-    """The error that lists them all."""
-    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-    head = head or f"{path or 'the lockfile'} has {count}"
-    return LockfileValidationError(
-        "\n  ".join([f"{head}:", *problems]), path=path, problems=problems
-    )

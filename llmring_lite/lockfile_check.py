@@ -1,15 +1,14 @@
 """Plain data of a lockfile -> checked values, and everything that is wrong with it.
 
 `check(document)` reads on after a problem, so that one run shows them all. What a
-single key may hold is in `lockfile_fields` and `lockfile_providers`, what refers to
-what in `lockfile_references`.
+single key may hold is in `lockfile_fields` and `lockfile_providers`.
 
 The work grows with the size of the file: each name is looked up, never searched for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,7 +25,9 @@ from llmring_lite.lockfile_fields import (
     EXTENDS,
     NESTED,
     PROFILE,
+    is_alias_name,
     is_package_name,
+    plain_package_name,
     registry_version,
 )
 from llmring_lite.lockfile_model import (
@@ -34,21 +35,9 @@ from llmring_lite.lockfile_model import (
     AliasBinding,
     KeyPath,
     ProfileConfig,
-    ProviderConfig,
-)
-from llmring_lite.lockfile_providers import (
-    PROVIDER,
-    forbidden_provider_key,
-    is_provider_name,
-)
-from llmring_lite.lockfile_references import (
-    check_conditions,
-    check_cycles,
-    check_references,
-    plain_package_name,
+    expand,
 )
 from llmring_lite.lockfile_report import Checked, FindLine
-from llmring_lite.provider import BUILTIN
 
 
 def check(document: dict[str, Any], find_line: FindLine | None = None) -> Checked:
@@ -64,7 +53,10 @@ def check(document: dict[str, Any], find_line: FindLine | None = None) -> Checke
     document = without_nulls(document)
     found = Checked()
     found.values = found.read(document, DOCUMENT, (), "", found.extra)
-    _read_providers(found, find_line)
+    if found.values.get("providers"):
+        from llmring_lite.lockfile_providers import read_providers  # few files do
+
+        read_providers(found, find_line)
     _read_extends(found)
     _read_profiles(found)
     _read_registry_versions(
@@ -79,9 +71,9 @@ def check(document: dict[str, Any], find_line: FindLine | None = None) -> Checke
         found.profiles.setdefault(name, ProfileConfig(name=name))
     _check_default_profile(found)
     for name in found.models:
-        check_references(found, name)
-        check_cycles(found, name)
-        check_conditions(found, name)
+        _check_references(found, name)
+        _check_cycles(found, name)
+        _check_conditions(found, name)
     return found
 
 
@@ -90,47 +82,6 @@ def no_line(path: KeyPath) -> None:
 
 
 # The parts of a file -------------------------------------------------------------
-
-
-def _read_providers(found: Checked, find_line: FindLine) -> None:
-    for name, table in found.values.get("providers", {}).items():
-        path: KeyPath = ("providers", name)
-        subject = f"provider {name!r}: "
-        found.provider_names.add(name)
-        if not is_provider_name(name):
-            found.problem(
-                path,
-                f"{subject}a provider's name has lower-case letters, digits, '.', "
-                "'-' and '_' only",
-            )
-            continue
-        if not isinstance(table, dict):
-            found.problem(path, f"{subject}must be a table")
-            continue
-        before = len(found.problems)
-        known: dict[str, Any] = {}
-        extra: dict[str, Any] = {}
-        for key, value in table.items():
-            reason = None if key in PROVIDER else forbidden_provider_key(key)
-            if reason:
-                found.problem((*path, key), f"{subject}{key} {reason}")
-            else:
-                known[key] = value
-        values = found.read(known, PROVIDER, path, subject, extra)
-        if len(found.problems) > before:
-            continue
-        if name not in BUILTIN:
-            if "kind" not in values:
-                found.problem(
-                    path, f"{subject}kind is missing: it says the wire format"
-                )
-                continue
-            if "base_url" not in values and values["kind"] != "mock":
-                found.problem(path, f"{subject}base_url is missing")
-                continue
-        found.providers[name] = ProviderConfig(
-            name=name, extra=extra, find_line=partial(find_line, path), **values
-        )
 
 
 def _read_extends(found: Checked) -> None:
@@ -279,3 +230,96 @@ def _check_strategy(
         )
     if binding.hedge_after is not None and binding.strategy != "race":
         found.warn((*path, "hedge_after"), f"{subject}hedge_after counts for race only")
+
+
+# What refers to what ------------------------------------------------------------
+
+
+def _check_references(found: Checked, profile: str) -> None:
+    """Report references to what is not there."""
+    aliases = found.models[profile]
+    for alias, models in aliases.items():
+        for index, reference in enumerate(models):
+            if reference in aliases:
+                continue
+            text, word, choices = _wrong_reference(found, reference, profile)
+            if text:
+                path = (*found.places[profile, alias], "models", index)
+                text = f"profile {profile!r}, alias {alias!r}: {text}"
+                found.problem(path, text, word=word, choices=choices)
+
+
+def _wrong_reference(
+    found: Checked, reference: str, profile: str
+) -> tuple[str, str, Collection[str]]:
+    """What is wrong with a reference, the word to look up, and where; "" if nothing."""
+    prefix, colon, rest = reference.partition(":")
+    if reference != reference.strip() or not reference.isprintable():
+        text = f"{reference!r} has blanks around it or control characters inside"
+        return text, "", ()
+    if not colon:
+        text = f"there is no alias {reference!r} (a model is written 'provider:model')"
+        return text, reference, found.models[profile]
+    if prefix in found.provider_names:
+        return ("" if rest else f"{reference!r} names no model after the colon"), "", ()
+    if plain_package_name(prefix) in found.packages:
+        fine = is_alias_name(reference)
+        return ("" if fine else f"{reference!r} names no alias of a package"), "", ()
+    lower = prefix.strip().lower()
+    if lower in found.provider_names:
+        right = f"{lower}:{rest.strip()}"
+        text = f"{reference!r}: provider names are lower-case, write {right!r}"
+        return text, "", ()
+    text = (
+        f"{reference!r}: undefined provider {prefix!r} (a provider of your own needs a "
+        f"table [providers.{prefix}], a package a place in [extends])"
+    )
+    return text, prefix, found.provider_names
+
+
+def _check_cycles(found: Checked, profile: str) -> None:
+    """Report aliases that lead back to themselves.
+
+    Depth first with a stack of our own: a chain may be longer than Python's.
+    """
+    aliases = found.models[profile]
+    done: set[str] = set()
+    for start in aliases:
+        if start in done:
+            continue
+        trail = {start: iter(aliases[start])}
+        while trail:
+            alias, references = next(reversed(trail.items()))
+            for reference in references:
+                if reference in trail:
+                    names = list(trail)
+                    cycle = [*names[names.index(reference) :], reference]
+                    found.problem(
+                        (*found.places[profile, alias], "models"),
+                        f"profile {profile!r}, alias {alias!r}: the alias leads back "
+                        f"to itself: {' -> '.join(cycle)}",
+                    )
+                elif reference in aliases and reference not in done:
+                    trail[reference] = iter(aliases[reference])
+                    break
+            else:
+                done.add(alias)
+                del trail[alias]
+
+
+def _check_conditions(found: Checked, profile: str) -> None:
+    """Report conditions of what the alias never leads to."""
+    aliases = found.models[profile]
+    for alias, binding in found.profiles[profile].bindings.items():
+        if set(binding.conditions) <= set(binding.models):
+            continue
+        reachable = {*expand(alias, aliases.get), *binding.models}
+        for reference in binding.conditions:
+            if reference not in reachable:
+                found.problem(
+                    (*found.places[profile, alias], "conditions", reference),
+                    f"profile {profile!r}, alias {alias!r}: conditions name "
+                    f"{reference!r}, which is not among the models",
+                    word=reference,
+                    choices=sorted(reachable),
+                )

@@ -20,7 +20,7 @@ from llmring_lite.exceptions import (
     LockfileParseError,
     LockfileValidationError,
 )
-from llmring_lite.lockfile import Lockfile, validation_error
+from llmring_lite.lockfile import Lockfile
 from llmring_lite.lockfile_array import newline_of
 from llmring_lite.lockfile_change import (
     Change,
@@ -34,14 +34,13 @@ from llmring_lite.lockfile_dialects import default_profile, modernise, without_n
 from llmring_lite.lockfile_fields import Invalid
 from llmring_lite.lockfile_fields import models as checked_models
 from llmring_lite.lockfile_file import BOM, format_of, parse, read_text
-from llmring_lite.lockfile_lines import LineFinder
 from llmring_lite.lockfile_plan import (
     Document,
     find_binding,
     plan_bind,
     plan_pins,
 )
-from llmring_lite.lockfile_report import messages
+from llmring_lite.lockfile_report import LineFinder, messages, validation_error
 from llmring_lite.lockfile_splice import CannotEdit
 from llmring_lite.lockfile_write import locked, write_atomic
 

@@ -141,7 +141,7 @@ def timestamp(value: Any) -> Any:
 
 # Bindings ------------------------------------------------------------------------
 
-_ALIAS_CHARACTERS: Final = frozenset(
+NAME_CHARACTERS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 )
 
@@ -151,8 +151,8 @@ def is_alias_name(name: str) -> bool:
     package, colon, alias = name.rpartition(":")
     return (
         bool(alias)
-        and _ALIAS_CHARACTERS.issuperset(alias)
-        and (not colon or (bool(package) and _ALIAS_CHARACTERS.issuperset(package)))
+        and NAME_CHARACTERS.issuperset(alias)
+        and (not colon or (bool(package) and NAME_CHARACTERS.issuperset(package)))
     )
 
 
@@ -352,7 +352,12 @@ def is_package_name(name: str) -> bool:
     """A name as PEP 508 has it, or dotted: letters, digits, `.`, `-`, `_` inside."""
     return (
         bool(name)
-        and _ALIAS_CHARACTERS.issuperset(name)
+        and NAME_CHARACTERS.issuperset(name)
         and name[0] not in ".-"
         and name[-1] not in ".-"
     )
+
+
+def plain_package_name(name: str) -> str:
+    """One spelling for `My-Lib`, `my_lib` and `my.lib`."""
+    return name.lower().replace("_", "-").replace(".", "-")

@@ -1,4 +1,4 @@
-"""The values of a lockfile: bindings, profiles, endpoints beyond the built-in ones.
+"""The values of a lockfile: bindings and profiles; for endpoints, `lockfile_providers`.
 
 They hold what `lockfile_check` has checked. Each knows its own table in the form that
 llmring 1.4 writes (`to_dict`), keys that nobody knows included.
@@ -6,11 +6,9 @@ llmring 1.4 writes (`to_dict`), keys that nobody knows included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
-
-from llmring_lite.provider import BUILTIN, Endpoint
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and array indices from the top of a document to a value."""
@@ -130,107 +128,26 @@ class ProfileConfig:
         return table
 
 
-AUTH_PREFIXES: Final[Mapping[str, str]] = {
-    "Authorization": "Bearer ",
-    "api-key": "",
-    "x-api-key": "",
-    "x-goog-api-key": "",
-}
-"""Headers that a lockfile may choose for the key, and what stands before the key."""
+def expand(
+    alias: str, models_of: Callable[[str], Sequence[str] | None]
+) -> tuple[str, ...]:
+    """The references that an alias stands for, each once, aliases put in place.
 
-_PROVIDER_KEYS: Final = (
-    "kind",
-    "base_url",
-    "api_key_env",
-    "key_optional",
-    "auth_header",
-    "api_version",
-    "max_tokens_field",
-    "stream_options",
-)
-
-
-@dataclass(kw_only=True)
-class ProviderConfig:
-    """A `[providers.NAME]` table: an endpoint of the user's own.
-
-    None means that the table doesn't say: the built-in endpoint of the same name
-    decides, or else the kind. There is no field for a key, a header's value or a TLS
-    switch, because a lockfile comes with a repository that someone cloned.
-
-    Attributes:
-        name: What stands before the colon of a reference.
-        kind: Wire format, a key of `provider.WIRE_FORMATS`.
-        base_url: http(s) URL in the meaning of `provider.Endpoint.base_url`.
-        api_key_env: Variables that may hold the key; `()`: it needs none.
-        key_optional: True if calls without a key make sense.
-        auth_header: A key of `AUTH_PREFIXES`.
-        api_version: Azure's `api-version` query parameter.
-        max_tokens_field: What the server calls the limit of a reply.
-        stream_options: False if the server rejects OpenAI's `stream_options`.
-        extra: Keys that are not ours; never sent anywhere.
-        line: 1-based line of the file; None if it came from elsewhere.
+    What `models_of` returns None for is a reference and stands for itself. An alias
+    that leads back to itself adds nothing.
     """
-
-    name: str
-    kind: str | None = None
-    base_url: str | None = None
-    api_key_env: tuple[str, ...] | None = None
-    key_optional: bool | None = None
-    auth_header: str | None = None
-    api_version: str | None = None
-    max_tokens_field: str | None = None
-    stream_options: bool | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    find_line: Callable[[], int | None] | None = field(
-        default=None, compare=False, repr=False
-    )
-
-    @property
-    def line(self) -> int | None:
-        return self.find_line() if self.find_line else None
-
-    def endpoint(self) -> Endpoint:
-        """The endpoint: what the table says, on top of built-in name and kind."""
-        own = BUILTIN.get(self.name)
-        kind = self.kind or (own.kind if own else "openai")
-        if own is None or _family(own.kind) != _family(kind):
-            # Another wire format authenticates in another way.
-            like = BUILTIN[_family(kind)]
-            base = like._replace(
-                name=self.name,
-                base_url=like.base_url if kind == "mock" else "",
-                base_url_env=(),
-                api_key_env=own.api_key_env if own else (),
-                key_optional=False,
-            )
+    seen = {alias}
+    found: dict[str, None] = {}
+    todo = [iter(models_of(alias) or ())]
+    while todo:
+        for reference in todo[-1]:
+            models = models_of(reference)
+            if models is None:
+                found.setdefault(reference)
+            elif reference not in seen:
+                seen.add(reference)
+                todo.append(iter(models))
+                break
         else:
-            base = own
-        said: dict[str, Any] = {
-            key: getattr(self, key)
-            for key in _PROVIDER_KEYS
-            if getattr(self, key) is not None
-        }
-        said["kind"] = kind
-        if self.base_url is not None:
-            said["base_url"] = self.base_url.rstrip("/")
-            said["base_url_env"] = ()
-        if self.auth_header is not None:
-            said["auth_prefix"] = AUTH_PREFIXES[self.auth_header]
-        return base._replace(**said)
-
-    def to_dict(self) -> dict[str, Any]:
-        table: dict[str, Any] = {}
-        for key in _PROVIDER_KEYS:
-            value = getattr(self, key)
-            if value is not None:
-                table[key] = value
-        if self.api_key_env is not None:
-            names = list(self.api_key_env)
-            table["api_key_env"] = names[0] if len(names) == 1 else names
-        return {**table, **self.extra}
-
-
-def _family(kind: str) -> str:
-    """The built-in endpoint whose manners a kind has."""
-    return "openai" if kind == "openai-responses" else kind
+            todo.pop()
+    return tuple(found)

@@ -1,13 +1,22 @@
-"""What was found in a lockfile, right and wrong, while it is being checked."""
+"""What was found in a lockfile while it was checked, and on which line it stands.
+
+Most files have no problems, and nobody asks for a line: the index of a text, and the
+code that makes it, are loaded when the first question comes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from llmring_lite.exceptions import LockfileValidationError
 from llmring_lite.lockfile_fields import Checker, Invalid
-from llmring_lite.lockfile_model import KeyPath, ProfileConfig, ProviderConfig
+from llmring_lite.lockfile_file import BOM, Format
+from llmring_lite.lockfile_model import KeyPath, ProfileConfig
 from llmring_lite.provider import BUILTIN
+
+if TYPE_CHECKING:
+    from llmring_lite.lockfile_text import Value
 
 FindLine: TypeAlias = Callable[[KeyPath], int | None]
 """Path -> line."""
@@ -52,6 +61,17 @@ def messages(problems: Iterable[Problem], find_line: FindLine) -> list[str]:
     return texts
 
 
+def validation_error(
+    problems: list[str], path: str | None = None, head: str | None = None
+) -> LockfileValidationError:
+    """The error that lists them all."""
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    head = head or f"{path or 'the lockfile'} has {count}"
+    return LockfileValidationError(
+        "\n  ".join([f"{head}:", *problems]), path=path, problems=problems
+    )
+
+
 def near_words(word: str, choices: Iterable[str]) -> list[str]:
     """Up to three of the choices that look like the word, the nearest first."""
     from difflib import get_close_matches  # only for what has gone wrong
@@ -68,7 +88,7 @@ class Checked:
         self.extra: dict[str, Any] = {}
         self.extends: tuple[str, ...] = ()
         self.profiles: dict[str, ProfileConfig] = {}
-        self.providers: dict[str, ProviderConfig] = {}
+        self.providers: dict[str, Any] = {}  # of `lockfile_providers`, rarely loaded
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         # Names that the file defines, also those whose table is wrong: one mistake
@@ -123,3 +143,70 @@ class Checked:
                     choices=error.choices,
                 )
         return values
+
+
+class LineFinder:
+    """Path -> line."""
+
+    def __init__(self, text: str, format: Format) -> None:
+        self._text = text.removeprefix(BOM)
+        self._format = format
+        self._line_ends: list[int] = []
+        # Statements (and JSON's document) by path, and the first mention of tables
+        # that have no header of their own.
+        self._values: dict[KeyPath, tuple[int, int]] = {}
+        self._mentions: dict[KeyPath, int] = {}
+
+    def __call__(self, path: KeyPath) -> int | None:
+        """The 1-based line on which a path, or what it would stand in, begins."""
+        from bisect import bisect_right
+
+        if not self._line_ends:
+            self._index()
+        for length in range(len(path), -1, -1):
+            if path[:length] in self._values:
+                start, value_start = self._values[path[:length]]
+                offset = self._inside(value_start, path[length:]) or start
+            elif path[:length] in self._mentions:
+                offset = self._mentions[path[:length]]
+            else:
+                continue
+            return bisect_right(self._line_ends, offset) + 1
+        return None
+
+    def _index(self) -> None:
+        import re
+
+        from llmring_lite.lockfile_text import scan, skip_blank
+
+        text = self._text
+        self._line_ends = [match.end() for match in re.finditer("\n", text)]
+        self._line_ends.append(len(text) + 1)
+        if self._format == "json":
+            if text.strip():
+                start = skip_blank(text, 0)
+                self._values[()] = (start, start)
+            return
+        for statement in scan(text):
+            path, start = statement.path, statement.start
+            self._values.setdefault(path, (start, statement.value_start))
+            for length in range(1, len(path)):
+                self._mentions.setdefault(path[:length], start)
+
+    def _inside(self, value_start: int, path: KeyPath) -> int | None:
+        """The offset of a path inside a value, or of what comes nearest to it."""
+        from llmring_lite.lockfile_text import read_value
+
+        if value_start < 0 or not path:
+            return None
+        offset = None
+        value: Value | None = read_value(self._text, value_start)
+        while value is not None and path:
+            for key, start, inner in value.items:
+                length = len(key)
+                if path[:length] == key:
+                    offset, value, path = start, inner, path[length:]
+                    break
+            else:
+                value = None
+        return offset

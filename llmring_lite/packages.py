@@ -22,10 +22,9 @@ from llmring_lite.exceptions import (
     LockfileValidationError,
 )
 from llmring_lite.lockfile import LOCKFILE_NAME, AliasBinding, Lockfile
-from llmring_lite.lockfile_fields import is_package_name
+from llmring_lite.lockfile_fields import is_package_name, plain_package_name
 from llmring_lite.lockfile_file import MAX_BYTES, decode, parse, read_text
 from llmring_lite.lockfile_providers import is_provider_name
-from llmring_lite.lockfile_references import plain_package_name
 from llmring_lite.lockfile_report import near_words
 from llmring_lite.packages_find import Finder, split_archive
 from llmring_lite.provider import BUILTIN

@@ -24,8 +24,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmring_lite.exceptions import LockfileError, LockfileNotFoundError
+from llmring_lite.lockfile_fields import plain_package_name
 from llmring_lite.lockfile_file import LOCKFILE_NAME
-from llmring_lite.lockfile_references import plain_package_name
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution

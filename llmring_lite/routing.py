@@ -21,7 +21,7 @@ from llmring_lite.exceptions import (
     ProviderNotFoundError,
 )
 from llmring_lite.lockfile import AliasBinding, Lockfile
-from llmring_lite.lockfile_references import expand
+from llmring_lite.lockfile_model import expand
 from llmring_lite.provider import BUILTIN, Endpoint
 
 if TYPE_CHECKING:

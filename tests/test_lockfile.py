@@ -34,8 +34,7 @@ from llmring_lite.lockfile_fields import (
     GUARDRAILS,
     PROFILE,
 )
-from llmring_lite.lockfile_model import AUTH_PREFIXES
-from llmring_lite.lockfile_providers import PROVIDER
+from llmring_lite.lockfile_providers import AUTH_PREFIXES, PROVIDER
 from llmring_lite.provider import BUILTIN, WIRE_FORMATS
 
 FULL = """\

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from toml_texts import documents
 
-from llmring_lite.lockfile_lines import LineFinder
 from llmring_lite.lockfile_model import KeyPath
+from llmring_lite.lockfile_report import LineFinder
 from llmring_lite.lockfile_text import Value, read_value, scan
 
 

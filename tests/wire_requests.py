@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from wire import KINDS, Record
 
-from llmring_lite.lockfile_model import ProviderConfig
+from llmring_lite.lockfile import ProviderConfig
 from llmring_lite.provider import BUILTIN, Endpoint, load_wire_format
 from llmring_lite.schemas import LLMRequest, Message
 
