@@ -22,9 +22,12 @@ MADE_ID: Final = "gemini_call_"
 """How the ids begin that we make for calls without one; they are never sent."""
 
 # https://ai.google.dev/api/generate-content#FinishReason; MODEL_ARMOR is Vertex AI's.
+# CONTINUATION is a limit of the API's own, ESCALATION a rule that filters requests,
+# PUP_LIMITED_DISABLED the prohibited use policy.
 _FINISH_REASONS: Final = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
     "SAFETY": "content_filter",
     "RECITATION": "content_filter",
     "LANGUAGE": "content_filter",
@@ -35,6 +38,8 @@ _FINISH_REASONS: Final = {
     "IMAGE_SAFETY": "content_filter",
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
+    "ESCALATION": "content_filter",
+    "PUP_LIMITED_DISABLED": "content_filter",
     # An image was expected and words came: the words are the reply.
     "NO_IMAGE": "stop",
 }
@@ -108,6 +113,8 @@ def parse_stream(
     reader = _Reader(request)
     read, load = reader.read, json.loads
     for event in events:
+        if not event.data:
+            continue
         body = load(event.data)
         if type(body) is dict:
             yield from read(body)
