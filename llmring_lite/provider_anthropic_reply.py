@@ -90,7 +90,7 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
     thinking = (b.wire["thinking"] for b in blocks if b.role == "thinking")
     return LLMResponse(
         content="".join(texts),
-        model=body["model"],
+        model=body.get("model") or "",
         usage=parse_usage(body.get("usage")),
         finish_reason=finish_reason(body["stop_reason"], bool(calls)),
         tool_calls=calls or None,

@@ -39,9 +39,14 @@ def parse_stream(
     """See `provider`."""
     reply = _Reply(request)
     blocks, holds_text = reply.arriving, reply.holds_text
-    for event in events:
-        payload = json.loads(event.data)
-        kind = payload["type"]
+    for name, data in events:
+        if name == "error":
+            raise parse_error(data)
+        # Their data needn't be JSON, nor be there.
+        if name == "ping" or not data:
+            continue
+        payload = json.loads(data)
+        kind = payload.get("type") or name
         if kind == "content_block_delta":
             delta = payload["delta"]
             block = blocks[payload["index"]]

@@ -180,14 +180,14 @@ def parse_error(
     """The exception for a provider's error answer or error event.
 
     Args:
-        body: The decoded JSON, or text where it isn't JSON; any shape.
+        body: Text, or decoded JSON; any shape.
         status: HTTP status; None for an error event in a 2xx stream.
         headers: Reply headers, names in any case.
         now: The time that an HTTP date in `Retry-After` is compared with.
 
     The caller fills in provider and model.
     """
-    facts = _read(body)
+    facts = _read(_value(body))
     lower = {name.lower(): value for name, value in (headers or {}).items()}
     error_class = _classify(status, facts)
     retry_after = parse_retry_after(lower, now)
@@ -298,7 +298,7 @@ def _read(body: Any) -> _Facts:
 
 
 def _value(raw: Any) -> Any:
-    """What the provider behind a gateway said: text, JSON, or the text of it."""
+    """What JSON text says; anything else as it is."""
     try:
         return json.loads(raw) if isinstance(raw, str) else raw
     except (ValueError, RecursionError):

@@ -69,7 +69,7 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
     Raises:
         ProviderError: The body holds an error, or says that the reply broke off.
     """
-    check_no_error("", body)
+    check_no_error(body)
     choice = body["choices"][0]
     word = choice.get("finish_reason") or _finish_details(choice)
     # Azure leaves the message out where its filter took all of it.
@@ -98,13 +98,13 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
     )
 
 
-def check_no_error(event: str, payload: Any) -> None:
+def check_no_error(payload: Any) -> None:
     """Raise what a 2xx answer or an event of its stream reports as an error.
 
     OpenAI and most others send `error`; FastAPI servers `detail`; vLLM and Mistral
     an object of the kind "error" without a wrapper.
     """
-    if not isinstance(payload, dict) or payload.get("error") or event == "error":
+    if not isinstance(payload, dict) or payload.get("error"):
         raise parse_error(payload)
     if "choices" not in payload and (
         payload.get("object") == "error" or "detail" in payload or "message" in payload

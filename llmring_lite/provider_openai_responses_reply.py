@@ -120,7 +120,7 @@ def parse_stream(
     """
     state = _StreamState()
     for event in events:
-        if event.data == "[DONE]":
+        if event.data in ("", "[DONE]"):
             continue
         data = json.loads(event.data)
         kind = data.get("type") or event.event
@@ -134,7 +134,7 @@ def parse_stream(
         elif kind in _TERMINAL:
             yield from state.end(data["response"])
             return
-        elif kind == "error" or (not kind and data.get("error")):
+        elif kind == "error" or data.get("error"):
             raise parse_error(data)
 
 
@@ -197,9 +197,12 @@ class _StreamState:
             yield self._tell(item)
         elif item["type"] == "message":
             text = _texts([item], "output_text")
-            if text and self.spoken.isdisjoint({data.get("output_index"), None}):
+            index = data.get("output_index")
+            # Either may be without an index; then any text was this one's.
+            known = self.spoken if index is None else self.spoken & {index, None}
+            if text and not known:
                 # A server that sends whole messages.
-                self.spoken.add(data.get("output_index"))
+                self.spoken.add(index)
                 yield StreamChunk(text)
         elif item["type"] == "reasoning" and not self.reasoning_deltas:
             reasoning = _reasoning([item])

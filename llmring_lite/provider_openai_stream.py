@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Final
 
 from llmring_lite.provider import JSON, StreamEvent
+from llmring_lite.provider_errors import parse_error
 from llmring_lite.provider_openai_reply import (
     REASONING_TEXT,
     check_no_error,
@@ -42,6 +43,8 @@ def parse_stream(
     rest = _Rest()
     done = False
     for name, data in events:
+        if name == "error":
+            raise parse_error(data)
         if data[:6] == "[DONE]":
             done = not rest.is_new  # after nothing at all, it ends no reply
             break
@@ -50,12 +53,11 @@ def parse_stream(
         payload = loads(data)
         if (
             rest.is_new
-            or name == "error"
             or not payload.get("choices")
             or payload.get("usage")
             or payload.get("error")
         ):
-            rest.add_envelope(name, payload)
+            rest.add_envelope(payload)
         choice = _first_candidate(payload)
         if choice is None:
             continue
@@ -70,7 +72,7 @@ def parse_stream(
                 else:
                     yield from rest.add_content(content)
         if choice.get("finish_reason"):
-            rest.add_envelope(name, payload)
+            rest.add_envelope(payload)
             rest.choice = choice
             rest.goes_on = False
             check_not_broken_off(choice["finish_reason"], choice, "")
@@ -106,9 +108,9 @@ class _Rest:
         self.details = _Details()
         self.others: JSON = {}
 
-    def add_envelope(self, name: str, payload: JSON) -> None:
+    def add_envelope(self, payload: JSON) -> None:
         """Note all that surrounds the choices; raise if it is an error."""
-        check_no_error(name, payload)
+        check_no_error(payload)
         self.is_new = False
         for key, value in payload.items():
             # OpenAI sends `"usage": null` until the last event.

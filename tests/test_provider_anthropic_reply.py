@@ -512,6 +512,31 @@ def test_unknown_events_and_deltas_do_no_harm() -> None:
     assert last.raw["context_management"] == {"applied_edits": []}
 
 
+def test_events_may_be_empty_or_have_their_type_as_name_only() -> None:
+    untyped = [
+        StreamEvent(
+            name, json.dumps({k: v for k, v in json.loads(data).items() if k != "type"})
+        )
+        for name, data in events([TEXT, CALL], "tool_use")
+    ]
+    silent = [StreamEvent("ping", "still here"), StreamEvent("", "")]
+    response = assemble(chunks_of(*silent, *untyped, *silent))
+    assert response.content == TEXT["text"]
+    assert response.finish_reason == "tool_calls"
+
+
+def test_a_body_without_a_model_is_a_reply() -> None:
+    body = {"type": "message", "content": [TEXT], "stop_reason": "end_turn"}
+    response = WIRE.parse_response(body, REQUEST)
+    assert (response.content, response.model) == (TEXT["text"], "")
+
+
+@pytest.mark.parametrize("data", ["upstream gone", '{"error": "upstream gone"}'])
+def test_an_error_event_needs_no_form(data: str) -> None:
+    with pytest.raises(ProviderResponseError, match="upstream gone"):
+        chunks_of(START, StreamEvent("error", data))
+
+
 def test_only_message_stop_ends_a_stream() -> None:
     complete = events(MIXED, "tool_use")
     for end in range(len(complete)):
@@ -603,10 +628,8 @@ def test_body_of_another_shape_raises_what_the_caller_expects(body: Any) -> None
 @pytest.mark.parametrize(
     "data",
     [
-        "",
         "{",
         "[]",
-        "{}",
         '{"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta"}}',
         '{"type": "content_block_delta", "index": 0, "delta": '
         '{"type": "text_delta", "text": ["x"]}}',

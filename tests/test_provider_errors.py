@@ -351,6 +351,7 @@ def test_what_a_gateway_was_told_counts_as_well(raw, error_class):
         ({"error": {"message": None, "details": "what"}}, "what"),
         ({"error": {"message": " what\n"}}, "what"),
         ("  what ", "what"),
+        ('{"error": {"message": "what"}}', "what"),
         ("<html><head><title> 502 what </title></head></html>", "<502 what>"),
         ("<p>what</p>", "<p>what</p>"),
         ({"Message": "what"}, "what"),

@@ -869,8 +869,16 @@ def test_a_streamed_refusal() -> None:
                 call_item("c"),
             ),
         ],
+        # The place in the output told of deltas only, and events without data.
+        [
+            event("response.reasoning_text.delta", delta="Hm"),
+            StreamEvent("", ""),
+            text_delta("Hello", 1),
+            event("response.output_item.done", item=text_item("Hello")),
+            completed(call_item("c")),
+        ],
     ],
-    ids=["items", "end-only", "unfinished-calls", "event-names"],
+    ids=["items", "end-only", "unfinished-calls", "event-names", "places"],
 )
 def test_habits_of_other_servers(events: list[StreamEvent]) -> None:
     chunks = stream(*events)
@@ -905,6 +913,11 @@ def test_a_stream_cut_at_the_limit_hands_out_the_unfinished_call() -> None:
         ),
         (
             StreamEvent("", '{"error": {"message": "Broken"}}'),
+            ProviderError,
+            "Broken",
+        ),
+        (
+            event("gateway.trouble", error={"message": "Broken"}),
             ProviderError,
             "Broken",
         ),

@@ -527,6 +527,7 @@ def test_custom_calls_and_signatures_are_left_for_the_next_turn():
         (event({"error": {"message": "no", "code": 429}}), ProviderRateLimitError),
         (event({"error": "no"}), ProviderResponseError),
         (event({"message": "no"}, "error"), ProviderResponseError),
+        (StreamEvent("error", "no more"), ProviderResponseError),
         (event({"object": "error", "message": "no"}), ProviderResponseError),
         (event({"detail": "no"}), ProviderResponseError),
         (
