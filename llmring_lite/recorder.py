@@ -1,7 +1,8 @@
 """What is done with every call that ended: a receipt, and usage for a server.
 
 A ring has a recorder only where one of the two is wanted. Whatever goes wrong in here
-is a warning, once, and a count; the call never notices.
+is a warning, once, and a count; the call never notices. No text of a prompt or a reply
+is in a receipt.
 """
 
 from __future__ import annotations
@@ -10,22 +11,19 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from llmring_lite.exceptions import LLMRingError
 from llmring_lite.receipts import ReceiptFile, new_id, utc_now
+from llmring_lite.receipts_canonical import canonicalize
 from llmring_lite.receipts_line import stamp
 from llmring_lite.receipts_place import HASH_VARIABLE, find_key, find_receipts, is_on
-from llmring_lite.receipts_record import (
-    CallFacts,
-    Outcome,
-    build_receipt,
-    prompt_digest,
-    reply_digest,
-)
-from llmring_lite.schemas import LLMResponse
+from llmring_lite.schemas import LLMRequest, LLMResponse, Message
 from llmring_lite.usage_log import API_KEY_VARIABLE, SERVER_VARIABLE, UsageLog
 
 if TYPE_CHECKING:
@@ -33,7 +31,23 @@ if TYPE_CHECKING:
     from llmring_lite.facts import Facts
     from llmring_lite.lockfile import Lockfile
     from llmring_lite.routing import Route
-    from llmring_lite.schemas import LLMRequest
+
+T = TypeVar("T")
+
+_TOKENS: Final = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "cache_creation_input_tokens",
+    "reasoning_tokens",
+)
+_COSTS: Final = ("input_cost", "output_cost", "total_cost")
+_COST_DECIMALS: Final = 15
+"""Costs are counted in units of 1e-15 USD."""
+
+_MAX_WORD: Final = 200
+"""Characters of what a provider calls a model or a request."""
 
 log = logging.getLogger("llmring_lite")
 
@@ -98,7 +112,7 @@ class Recorder:
     ) -> None:
         self.file = file
         self.server = server
-        self._tallies: dict[int, _Tally] = {}
+        self._tallies: dict[int, Counter[str]] = {}
         self._origin = origin
         self._facts = facts
         self._hash_content = hash_content
@@ -113,16 +127,16 @@ class Recorder:
     @property
     def written(self) -> int:
         """Receipts that this process wrote."""
-        return self._tally.written
+        return self._tally["written"]
 
     @property
     def failed(self) -> int:
         """Receipts that this process could not write."""
-        return self._tally.failed
+        return self._tally["failed"]
 
     @property
-    def _tally(self) -> _Tally:
-        return self._tallies.setdefault(os.getpid(), _Tally())
+    def _tally(self) -> Counter[str]:
+        return self._tallies.setdefault(os.getpid(), Counter())
 
     def chat(
         self,
@@ -132,13 +146,9 @@ class Recorder:
         chat: Callable[[LLMRequest, Route], LLMResponse],
     ) -> LLMResponse:
         """What `chat` returns or raises, on the record."""
-        call = _Call(self, lockfile, route, request, streaming=False)
-        try:
-            response = chat(request, route)
-        except LLMRingError as error:
-            call.failed(error)
-            raise
-        call.end(response, None, response.attempts)
+        call = _Call(lockfile, route, request, False, self.clock())
+        response = self._ask(call, chat)
+        self._end(call, response, None, response.attempts)
         return response
 
     def stream(
@@ -149,13 +159,9 @@ class Recorder:
         open_stream: Callable[[LLMRequest, Route], ChatStream],
     ) -> ChatStream:
         """What `open_stream` returns or raises; the record is made at its end."""
-        call = _Call(self, lockfile, route, request, streaming=True)
-        try:
-            stream = open_stream(request, route)
-        except LLMRingError as error:
-            call.failed(error)
-            raise
-        stream.watch(call.end)
+        call = _Call(lockfile, route, request, True, self.clock())
+        stream = self._ask(call, open_stream)
+        stream.watch(partial(self._end, call))
         return stream
 
     def close(self) -> None:
@@ -163,42 +169,89 @@ class Recorder:
         if self.server is not None:
             self.server.close()
 
-    def record(self, call: _Call, outcome: Outcome) -> None:
-        """Write down a call that ended. Raises nothing."""
+    def _ask(self, call: _Call, ask: Callable[[LLMRequest, Route], T]) -> T:
+        """What `ask` returns; a failure is recorded."""
         try:
-            receipt = self._build(call, outcome)
-            if self.server is not None and outcome.is_answer:
+            return ask(call.request, call.route)
+        except LLMRingError as error:
+            response = getattr(error, "response", None)
+            # What was withheld of a stream is no reply that could be described.
+            known = response if isinstance(response, LLMResponse) else None
+            tried: Sequence[dict[str, Any]] = getattr(error, "tries", ())
+            self._end(call, known, error, getattr(error, "attempts", tried))
+            raise
+
+    def _end(
+        self,
+        call: _Call,
+        response: LLMResponse | None,
+        error: LLMRingError | None,
+        tried: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Write down what became of a call. Raises nothing.
+
+        Args:
+            response: The reply, also one that came but can't be used. None: there is
+                none, or not all of it.
+            error: Why the call failed, None if it didn't.
+            tried: Every attempt, as in `LLMResponse.attempts`.
+        """
+        # While the interpreter takes itself apart, nothing can be written any more.
+        if sys.is_finalizing():
+            return
+        try:
+            receipt = self._build(call, response, error, tried)
+            if self.server is not None and response is not None and error is None:
                 self.server.put(receipt)
             if self.file is not None:
                 self.file.append(receipt)
-                self._tally.written += 1
+                self._tally["written"] += 1
         except (LLMRingError, OSError, ValueError, TypeError) as failure:
             tally = self._tally
-            tally.failed += 1
-            if tally.failed == 1:
+            tally["failed"] += 1
+            if tally["failed"] == 1:
                 log.warning(
                     "a receipt was not written (further failures are only counted): %s",
                     failure,
                 )
 
-    def _build(self, call: _Call, outcome: Outcome) -> dict[str, Any]:
-        request, response = call.request, outcome.response
-        facts = CallFacts(
-            receipt_id=self._make_id(),
-            timestamp=stamp(self._now()),
-            origin=self._origin,
-            alias=call.route.alias,
-            profile=call.route.profile,
-            lock_digest=self._digest_of(call.lockfile),
-            registry_version=self._registry_version(response),
-            duration_s=self.clock() - call.began,
-            streaming=call.streaming,
-            metadata=request.metadata,
-        )
-        receipt = build_receipt(facts, outcome)
+    def _build(
+        self,
+        call: _Call,
+        response: LLMResponse | None,
+        error: LLMRingError | None,
+        tried: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        usage = {} if response is None else response.usage
+        breakdown = usage.get("cost_breakdown") or {}
+        model = _model(response, error, tried)
+        receipt: dict[str, Any] = {
+            "receipt_id": self._make_id(),
+            "timestamp": stamp(self._now()),
+            "origin": self._origin,
+            "alias": call.route.alias,
+            "profile": call.route.profile,
+            "provider": None if model is None else model.partition(":")[0],
+            "model": model,
+            "model_answered": _word(_answering_model(response)),
+            "request_id": _word(getattr(response or error, "request_id", None)),
+            "lock_digest": self._digest_of(call.lockfile),
+            "registry_version": self._registry_version(response),
+            **{name: usage.get(name) for name in _TOKENS},
+            **{name: _decimal(breakdown.get(name)) for name in _COSTS},
+            "cost_status": usage.get("cost_status"),
+            "duration_ms": _milliseconds(self.clock() - call.began),
+            "attempts": [_attempt(record, error, usage) for record in tried],
+            "finish_reason": None if response is None else response.finish_reason,
+            "streaming": call.streaming,
+            "error_class": None if error is None else type(error).__name__,
+        }
+        if call.request.metadata:
+            is_writable = _canonical(call.request.metadata) is not None
+            receipt["metadata"] = call.request.metadata if is_writable else None
         if self._hash_content:
-            receipt["prompt_sha256"] = prompt_digest(request.messages)
-            receipt["reply_sha256"] = response and reply_digest(response)
+            receipt["prompt_sha256"] = _prompt_digest(call.request.messages)
+            receipt["reply_sha256"] = response and _reply_digest(response)
         return receipt
 
     def _digest_of(self, lockfile: Lockfile) -> str:
@@ -214,48 +267,104 @@ class Recorder:
         return None if catalogue is None else catalogue.version
 
 
-class _Tally:
-    """The receipts of a process."""
-
-    written = 0
-    failed = 0
-
-
-class _Call:
+class _Call(NamedTuple):
     """A call under way."""
 
-    __slots__ = ("_recorder", "began", "lockfile", "request", "route", "streaming")
+    lockfile: Lockfile
+    route: Route
+    request: LLMRequest
+    streaming: bool
+    began: float
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        lockfile: Lockfile,
-        route: Route,
-        request: LLMRequest,
-        *,
-        streaming: bool,
-    ) -> None:
-        self._recorder = recorder
-        self.lockfile = lockfile
-        self.route = route
-        self.request = request
-        self.streaming = streaming
-        self.began = recorder.clock()
 
-    def failed(self, error: LLMRingError) -> None:
-        """It was not answered, or not with anything that can be used."""
-        response = getattr(error, "response", None)
-        # What was withheld of a stream is no reply that could be described.
-        known = response if isinstance(response, LLMResponse) else None
-        tried: Sequence[dict[str, Any]] = getattr(error, "tries", ())
-        self.end(known, error, getattr(error, "attempts", tried))
+def _canonical(value: Any) -> bytes | None:
+    """Canonical JSON; None of what can't be written so."""
+    try:
+        return canonicalize(value)
+    except (ValueError, TypeError):
+        return None
 
-    def end(
-        self,
-        response: LLMResponse | None,
-        error: LLMRingError | None,
-        tried: Sequence[dict[str, Any]],
-    ) -> None:
-        # While the interpreter takes itself apart, nothing can be written any more.
-        if not sys.is_finalizing():
-            self._recorder.record(self, Outcome(response, error, tried))
+
+def _prompt_digest(messages: Iterable[Message]) -> str | None:
+    """SHA-256 of a conversation: of its messages in canonical JSON.
+
+    Each is an object with `role` and `content`, and with `name`, `tool_call_id` and
+    `tool_calls` where they are set. None if it can't be written as JSON.
+    """
+    plain = []
+    for message in messages:
+        item: dict[str, Any] = {"role": message.role, "content": message.content}
+        for name in ("name", "tool_call_id", "tool_calls"):
+            if getattr(message, name):
+                item[name] = getattr(message, name)
+        plain.append(item)
+    data = _canonical(plain)
+    return None if data is None else sha256(data).hexdigest()
+
+
+def _reply_digest(response: LLMResponse) -> str:
+    """SHA-256 of a reply's visible text in UTF-8."""
+    return sha256(response.content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _decimal(dollars: Any) -> str | None:
+    """A cost as a decimal string, None if it is unknown."""
+    if not isinstance(dollars, (int, float)):
+        return None
+    return f"{dollars:.{_COST_DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def _model(
+    response: LLMResponse | None,
+    error: LLMRingError | None,
+    tried: Sequence[Mapping[str, Any]],
+) -> str | None:
+    """`provider:model` that answered, or else the one that was asked last."""
+    if response is not None:
+        return response.model
+    answering = [r["model"] for r in tried if r["error"] is None]
+    if tried:
+        return str(answering[0] if answering else tried[-1]["model"])
+    provider, model = getattr(error, "provider", None), getattr(error, "model", None)
+    return f"{provider}:{model}" if provider and model else None
+
+
+def _answering_model(response: LLMResponse | None) -> Any:
+    """The provider's own name for the model that answered."""
+    raw = None if response is None else response.raw
+    if not isinstance(raw, dict):
+        return None
+    return raw.get("model") or raw.get("modelVersion")  # the latter is Google's
+
+
+def _word(value: Any) -> str | None:
+    """What a provider says, fit for the file whatever it sends."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value[:_MAX_WORD].encode("utf-8", "replace").decode()
+
+
+def _attempt(
+    record: Mapping[str, Any], error: BaseException | None, usage: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An attempt; with its cost if a reply came that is not the receipt's own."""
+    # A stream that broke off had answered before.
+    failure = record["error"] or error
+    attempt: dict[str, Any] = {
+        "model": record["model"],
+        "error_class": None if failure is None else _class_name(failure),
+        "duration_ms": _milliseconds(record.get("seconds")),
+    }
+    if "cost" in record and record.get("usage") is not usage:
+        attempt["total_cost"] = _decimal(record["cost"])
+    if record.get("skipped"):
+        attempt["skipped"] = True
+    return attempt
+
+
+def _class_name(error: Any) -> str:
+    return error if isinstance(error, str) else type(error).__name__
+
+
+def _milliseconds(seconds: Any) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
