@@ -38,8 +38,8 @@ def canonicalize(value: Any) -> bytes:
 def members(value: Mapping[str, Any]) -> dict[str, str]:
     """The members of an object by name, in order, each as its canonical text.
 
-    For who adds to an object that has been hashed, or takes away from one, and `join`s
-    what remains. Raises as `canonicalize`.
+    For who puts something else in their place or leaves some out, and `join`s the
+    rest. Raises as `canonicalize`.
     """
     try:
         return {
@@ -50,12 +50,7 @@ def members(value: Mapping[str, Any]) -> dict[str, str]:
         raise ValueError("nested too deeply") from None
 
 
-def join(texts: Mapping[str, str]) -> bytes:
-    """An object of `members`, in any order. Raises as `canonicalize`."""
-    return _encode(f"{{{','.join([texts[name] for name in _sorted(texts)])}}}")
-
-
-def join_sorted(texts: Iterable[str]) -> bytes:
+def join(texts: Iterable[str]) -> bytes:
     """An object of `members` that are in order. Raises as `canonicalize`."""
     return _encode(f"{{{','.join(texts)}}}")
 

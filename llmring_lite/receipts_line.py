@@ -19,51 +19,35 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmring_lite.exceptions import ReceiptError
-from llmring_lite.receipts_canonical import (
-    MAX_INTEGER,
-    join,
-    join_sorted,
-    members,
-)
-from llmring_lite.receipts_sign import Signer
+from llmring_lite.receipts_canonical import MAX_INTEGER, join, members
+
+if TYPE_CHECKING:
+    from llmring_lite.receipts_sign import Signer
 
 FORMAT: Final = "llmring-lite receipts"
 VERSION: Final = 1
 NO_HASH: Final = "0" * 64
 
-FIELDS: Final = (
-    "receipt_id",
-    "timestamp",
-    "origin",
-    "alias",
-    "profile",
-    "provider",
-    "model",
-    "model_answered",
-    "request_id",
-    "lock_digest",
-    "registry_version",
+TOKENS: Final = (
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
     "cached_tokens",
     "cache_creation_input_tokens",
     "reasoning_tokens",
-    "input_cost",
-    "output_cost",
-    "total_cost",
-    "cost_status",
-    "duration_ms",
-    "attempts",
-    "finish_reason",
-    "streaming",
-    "error_class",
-    "metadata",
-    "prompt_sha256",
-    "reply_sha256",
+)
+COSTS: Final = ("input_cost", "output_cost", "total_cost")
+FIELDS: Final = (
+    *("receipt_id", "timestamp", "origin", "alias", "profile"),
+    *("provider", "model", "model_answered", "request_id"),
+    *("lock_digest", "registry_version"),
+    *TOKENS,
+    *COSTS,
+    *("cost_status", "duration_ms", "attempts", "finish_reason", "streaming"),
+    *("error_class", "metadata", "prompt_sha256", "reply_sha256"),
 )
 """What a line of the kind `receipt` says of its call; see docs/receipts.md."""
 
@@ -124,13 +108,10 @@ def unseal(line: bytes) -> Sealed | None:
     record = parse_line(line)
     try:
         texts = members(record)
-        if (
-            join_sorted(texts.values()) != line
-        ):  # other spelling, white space, members that come twice
+        # Otherwise it is spelt in another way, or a member comes twice.
+        if join(texts.values()) != line:
             return None
-        texts.pop("signature", None)
-        texts.pop("hash", None)
-        body = join_sorted(texts.values())
+        body = _body(texts)
     except (ValueError, TypeError):
         return None
     if record.get("hash") != sha256(body).hexdigest():
@@ -144,13 +125,20 @@ def seal(content: Mapping[str, Any], signer: Signer | None) -> tuple[bytes, str]
     Raises:
         ValueError, TypeError: The content can't be written as canonical JSON.
     """
-    texts = members(content)
-    body = join_sorted(texts.values())
+    # Sorted once, with what is only known later in its place.
+    added = dict.fromkeys(("hash",) if signer is None else ("hash", "signature"))
+    texts = members({**content, **added})
+    body = _body(texts)
     digest = sha256(body).hexdigest()
     texts["hash"] = f'"hash":"{digest}"'
     if signer is not None:
         texts["signature"] = f'"signature":"{signer.sign(body)}"'
-    return join(texts), digest
+    return join(texts.values()), digest
+
+
+def _body(texts: Mapping[str, str]) -> bytes:
+    """What is hashed and signed."""
+    return join([texts[name] for name in texts if name not in ("hash", "signature")])
 
 
 class Lines:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from llmring_lite.exceptions import LLMRingError
 from llmring_lite.receipts import ReceiptFile, new_id, utc_now
 from llmring_lite.receipts_canonical import canonicalize
-from llmring_lite.receipts_line import stamp
+from llmring_lite.receipts_line import COSTS, TOKENS, stamp
 from llmring_lite.receipts_place import HASH_VARIABLE, find_key, find_receipts, is_on
 from llmring_lite.schemas import LLMRequest, LLMResponse, Message
 from llmring_lite.usage_log import API_KEY_VARIABLE, SERVER_VARIABLE, UsageLog
@@ -34,15 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TOKENS: Final = (
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "cached_tokens",
-    "cache_creation_input_tokens",
-    "reasoning_tokens",
-)
-_COSTS: Final = ("input_cost", "output_cost", "total_cost")
 _COST_DECIMALS: Final = 15
 """Costs are counted in units of 1e-15 USD."""
 
@@ -237,8 +228,8 @@ class Recorder:
             "request_id": _word(getattr(response or error, "request_id", None)),
             "lock_digest": self._digest_of(call.lockfile),
             "registry_version": self._registry_version(response),
-            **{name: usage.get(name) for name in _TOKENS},
-            **{name: _decimal(breakdown.get(name)) for name in _COSTS},
+            **{name: usage.get(name) for name in TOKENS},
+            **{name: _decimal(breakdown.get(name)) for name in COSTS},
             "cost_status": usage.get("cost_status"),
             "duration_ms": _milliseconds(self.clock() - call.began),
             "attempts": [_attempt(record, error, usage) for record in tried],
