@@ -109,9 +109,19 @@ class _Reply:
         self._usage: JSON = {}
 
     def start_message(self, payload: JSON) -> Iterator[StreamChunk]:
-        self._envelope = dict(payload["message"])
-        self._usage = dict(self._envelope.get("usage") or {})
-        return iter(())
+        """Envelope, and blocks that are whole already.
+
+        A turn that a tool's own calls interrupted may begin with their results and the
+        next call. Some gateways say it twice; the first counts.
+        """
+        message = dict(payload["message"])
+        if self._envelope:
+            return
+        self._envelope = message
+        self._usage = dict(message.get("usage") or {})
+        for index, wire in enumerate(message.get("content") or ()):
+            yield from self.start_block({"index": index, "content_block": wire})
+            yield from self.stop_block({"index": index})
 
     def start_block(self, payload: JSON) -> Iterator[StreamChunk]:
         block = _ArrivingBlock(payload["content_block"], self._structure_name)

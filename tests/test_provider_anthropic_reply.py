@@ -525,6 +525,25 @@ def test_events_may_be_empty_or_have_their_type_as_name_only() -> None:
     assert response.finish_reason == "tool_calls"
 
 
+def test_blocks_in_the_start_of_a_message_count() -> None:
+    # https://platform.claude.com/docs/en/agents-and-tools/tool-use/programmatic-tool-calling
+    blocks = [FOUND, TEXT, THINKING, CALL | {"caller": {"type": "x", "tool_id": "s"}}]
+    message = {
+        "model": "claude-opus-5",
+        "content": blocks,
+        "stop_reason": "tool_use",
+        "usage": USAGE,
+    }
+    start = event("message_start", message=message)
+    streamed = assemble(chunks_of(start, start, event("message_stop")))
+    plain = whole(blocks, "tool_use")
+    assert streamed.tool_calls == plain.tool_calls
+    assert streamed.content == plain.content == TEXT["text"]
+    assert streamed.reasoning == plain.reasoning
+    assert streamed.provider_data == plain.provider_data
+    assert (streamed.finish_reason, streamed.usage) == ("tool_calls", plain.usage)
+
+
 def test_a_body_without_a_model_is_a_reply() -> None:
     body = {"type": "message", "content": [TEXT], "stop_reason": "end_turn"}
     response = WIRE.parse_response(body, REQUEST)
