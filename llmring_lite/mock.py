@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -28,16 +28,9 @@ from importlib import import_module
 from typing import Any, Final, TypeAlias
 
 from llmring_lite.exceptions import InvalidRequestError
-from llmring_lite.mock_faults import FAULTS, MockAnswer, Piece, Setting
-from llmring_lite.mock_model import MockModel, MockRefusal, is_number
-from llmring_lite.mock_reply import (
-    Event,
-    Failure,
-    MockFormat,
-    MockReply,
-    Prompt,
-    make_reply,
-)
+from llmring_lite.mock_faults import FAULTS, MockAnswer, Setting
+from llmring_lite.mock_model import Failure, MockModel, MockRefusal, is_number
+from llmring_lite.mock_reply import MockFormat, Prompt, make_reply
 
 __all__ = ["Mock", "MockAnswer", "MockModel", "named_model"]
 
@@ -161,51 +154,44 @@ class Mock:
         format_ = load_format(wire)
         with self._lock:
             entry = self.faults.popleft() if self.faults else None
-        key = blake2b(body, digest_size=12).hexdigest()
+        key = _digest(path.encode() + body)
         try:
-            self._check_key(format_, path, headers)
+            self._check_key(format_, headers)
             prompt = _parse(format_, path, body)
-            model, prompt.key = self._call_options(format_, prompt, entry)
-            key = prompt.key
+            model, number = self._call_options(format_, prompt, entry)
+            prompt.key = _digest(f"{key}{number}".encode())
             return _answer(format_, prompt, model)
         except MockRefusal as refusal:
-            status, message = refusal.status, refusal.message
-            failure = Failure(status, message, key, refusal.reason, refusal.code)
-            return _refusal(format_, failure)
+            failure = refusal.failure
+        except InvalidRequestError as error:
+            failure = Failure(400, str(error))
+        except _MALFORMED as error:
+            what = f"{type(error).__name__}: {error}"
+            failure = Failure(400, f"the request is malformed ({what})")
+        return _refusal(format_, failure._replace(key=key))
 
-    def _check_key(
-        self, format_: MockFormat, path: str, headers: Mapping[str, str]
-    ) -> None:
-        if self.api_key is None:
-            return
+    def _check_key(self, format_: MockFormat, headers: Mapping[str, str]) -> None:
         given = {
-            headers.get("authorization", "").removeprefix("Bearer "),
-            *(headers.get(n) for n in ("x-api-key", "api-key", "x-goog-api-key")),
+            headers.get(name, "").removeprefix("Bearer ")
+            for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key")
         }
-        if self.api_key not in given:
+        if self.api_key is not None and self.api_key not in given:
             raise MockRefusal(*format_.bad_key, reason="key")
 
     def _call_options(
         self, format_: MockFormat, prompt: Prompt, entry: FaultEntry
-    ) -> tuple[MockModel, str]:
-        """The options of this call, and a key that stands for it."""
-        known = self._model(format_, prompt.model)
-        try:
-            model = known.override(prompt.options)
-            faulty = _with_fault(model, entry)
-        except InvalidRequestError as error:
-            raise MockRefusal(400, str(error)) from error
-        fails = entry is not None and bool(faulty.status or faulty.fault)
-        options = json.dumps(prompt.options, sort_keys=True)
-        counted = (prompt.model, options)
+    ) -> tuple[MockModel, int]:
+        """The options of this call, and its number."""
+        model = self._model(format_, prompt.model).override(prompt.options)
+        faulty = _with_fault(model, entry)
+        fails = entry is not None and faulty.fails
+        counted = (prompt.model, json.dumps(prompt.options, sort_keys=True))
         with self._lock:
             self._calls[counted] += not fails
             number = self._calls[counted]
-        identity = json.dumps([prompt.model, number, prompt.body], sort_keys=True)
-        key = blake2b(identity.encode(), digest_size=12).hexdigest()
         if fails:
-            return replace(faulty, script=(), fail_first=None, fail_after=None), key
-        return faulty.for_call(number), key
+            faulty = replace(faulty, script=(), fail_first=None, fail_after=None)
+        return faulty.for_call(number), number
 
     def _model(self, format_: MockFormat, name: str) -> MockModel:
         found = self.models.get(name) or named_model(name)
@@ -229,22 +215,17 @@ def _with_fault(model: MockModel, entry: FaultEntry) -> MockModel:
     return model.override(entry)
 
 
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=12).hexdigest()
+
+
 def _parse(format_: MockFormat, path: str, body: bytes) -> Prompt:
-    try:
-        request = json.loads(body)
-        prompt = format_.parse_prompt(path, request)
-        prompt.check()
-    except _MALFORMED as error:
-        raise _malformed(error) from error
+    request = json.loads(body)
+    prompt = format_.parse_prompt(path, request)
+    prompt.check()
     prompt.options = request.get("mock") or {}
-    prompt.body = {**request, **prompt.body}
+    prompt.body = request
     return prompt
-
-
-def _malformed(error: BaseException) -> MockRefusal:
-    return MockRefusal(
-        400, f"the request is malformed ({type(error).__name__}: {error})"
-    )
 
 
 def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer:
@@ -252,18 +233,14 @@ def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer
     failure = Failure(
         status,
         model.message or _MESSAGES.get(status, f"The mock answers with {status}"),
-        prompt.key,
         code=model.code,
         retry_after=model.retry_after,
+        key=prompt.key,
     )
-    if model.status is not None:
-        answer = _refusal(format_, failure)
+    if model.status is None:
+        answer = _success(format_, prompt, model)
     else:
-        try:
-            reply = make_reply(prompt, model)
-        except _MALFORMED as error:  # a schema that is none
-            raise _malformed(error) from error
-        answer = _success(format_, prompt, model, reply)
+        answer = _refusal(format_, failure)
     answer = answer._replace(
         headers={**answer.headers, **model.headers},
         delay=answer.delay + model.latency,
@@ -273,46 +250,36 @@ def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer
     setting = Setting(
         model.cut_at,
         model.drip,
-        format_.build_error(failure),
+        format_.encode(format_.build_error(failure)),
         format_.build_error_event(failure),
         format_.broken_event,
     )
     return FAULTS[model.fault](answer, setting)
 
 
-def _success(
-    format_: MockFormat, prompt: Prompt, model: MockModel, reply: MockReply
-) -> MockAnswer:
+def _success(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer:
+    reply = make_reply(prompt, model)
     pause = 1 / model.tokens_per_second if model.tokens_per_second else 0.0
-    headers = format_.headers(prompt.key)
-    if prompt.stream:
-        events = format_.iter_events(prompt, reply)
-        return MockAnswer(
-            status=200,
-            headers={"content-type": format_.stream_type(prompt), **headers},
-            body=_paced(events, pause),
-            framing="chunked",
-        )
-    return MockAnswer(
-        status=200,
-        headers={"content-type": format_.content_type, **headers},
-        body=format_.build_reply(prompt, reply),
-        delay=pause * reply.usage.completion,
+    answer = MockAnswer(200, _headers(format_, prompt.key))
+    if not prompt.stream:
+        body = format_.encode(format_.build_reply(prompt, reply))
+        return answer._replace(body=body, delay=pause * reply.usage.completion)
+    if prompt.sse:
+        answer.headers["content-type"] = format_.stream_type
+    events = format_.iter_events(prompt, reply)
+    return answer._replace(
+        body=((tokens * pause, data) for tokens, data in events), framing="chunked"
     )
-
-
-def _paced(events: Iterator[Event], pause: float) -> Iterator[Piece]:
-    for tokens, data in events:
-        yield tokens * pause, data
 
 
 def _refusal(format_: MockFormat, failure: Failure) -> MockAnswer:
     return MockAnswer(
-        status=failure.status,
-        headers={
-            "content-type": format_.error_type,
-            **format_.headers(failure.key),
-            **format_.error_headers(failure),
-        },
-        body=format_.build_error(failure),
+        failure.status,
+        {**_headers(format_, failure.key), **format_.error_headers(failure)},
+        format_.encode(format_.build_error(failure)),
     )
+
+
+def _headers(format_: MockFormat, key: str) -> dict[str, str]:
+    told = {name: text.format(key) for name, text in format_.headers.items()}
+    return {"content-type": format_.content_type, **told}

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llmring_lite.mock_model import MockRefusal
+from llmring_lite.mock_model import Failure, MockRefusal
 from llmring_lite.mock_reply import (
     Event,
-    Failure,
     MockFormat,
     MockReply,
     Prompt,
@@ -22,6 +21,8 @@ from llmring_lite.mock_reply import (
     fragments,
     retry_headers,
     split_words,
+    sse,
+    text_of,
     to_json,
 )
 
@@ -75,51 +76,32 @@ def parse_prompt(_path: str, body: Mapping[str, Any]) -> Prompt:
 
 def _turn(number: int, message: Mapping[str, Any]) -> Turn:
     role, content = message["role"], message["content"]
+    where = f"messages.{number}"
     if role not in ("user", "assistant"):
-        raise MockRefusal(
-            400, f"messages.{number}.role: Input should be 'user' or 'assistant'"
-        )
+        raise MockRefusal(400, f"{where}.role: Input should be 'user' or 'assistant'")
     blocks = [] if isinstance(content, str) else content
     for place, block in enumerate(blocks):
         if block["type"] == "text" and not block["text"]:
             raise MockRefusal(
-                400,
-                f"messages.{number}.content.{place}: text content blocks must be "
-                "non-empty",
+                400, f"{where}.content.{place}: text content blocks must be non-empty"
             )
     return Turn(
         role,
         text_of(content),
-        tuple(block["id"] for block in blocks if block["type"] == "tool_use"),
-        tuple(
-            block["tool_use_id"] for block in blocks if block["type"] == "tool_result"
-        ),
+        tuple(b["id"] for b in blocks if b["type"] == "tool_use"),
+        tuple(b["tool_use_id"] for b in blocks if b["type"] == "tool_result"),
     )
 
 
-def text_of(content: Any) -> str:
-    """The texts of blocks, those in tool results included, a line each."""
-    if isinstance(content, str) or content is None:
-        return content or ""
-    texts = (
-        text_of(block.get("content"))
-        if block["type"] == "tool_result"
-        else block.get("text", "")
-        for block in content
-    )
-    return "\n".join(text for text in texts if text)
-
-
-def _message(prompt: Prompt, reply: MockReply | None) -> dict[str, Any]:
-    """The message; without a reply as it stands at the start of a stream."""
+def build_reply(prompt: Prompt, reply: MockReply) -> dict[str, Any]:
     return {
         "model": prompt.model,
         "id": f"msg_{prompt.key}",
         "type": "message",
         "role": "assistant",
-        "content": _blocks(prompt, reply) if reply else [],
-        "stop_reason": _stop(reply)["stop_reason"] if reply else None,
-        "stop_sequence": reply.stop_sequence if reply else None,
+        "content": _blocks(prompt, reply),
+        **_stop(reply),
+        "usage": _usage(reply),
     }
 
 
@@ -130,7 +112,7 @@ def _stop(reply: MockReply) -> dict[str, Any]:
     return {"stop_reason": reason, "stop_sequence": reply.stop_sequence}
 
 
-def _usage(reply: MockReply, output: int) -> dict[str, Any]:
+def _usage(reply: MockReply) -> dict[str, Any]:
     # Input excludes cache reads and writes; output includes thinking.
     usage = reply.usage
     return {
@@ -141,7 +123,7 @@ def _usage(reply: MockReply, output: int) -> dict[str, Any]:
             "ephemeral_5m_input_tokens": usage.cache_write,
             "ephemeral_1h_input_tokens": 0,
         },
-        "output_tokens": output,
+        "output_tokens": usage.completion,
         "service_tier": "standard",
     }
 
@@ -149,80 +131,63 @@ def _usage(reply: MockReply, output: int) -> dict[str, Any]:
 def _blocks(prompt: Prompt, reply: MockReply) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if reply.reasoning:
-        signature = f"mock-{prompt.key}"
-        blocks.append(
-            {"type": "thinking", "thinking": reply.reasoning, "signature": signature}
-        )
+        thinking = {"type": "thinking", "thinking": reply.reasoning}
+        blocks.append({**thinking, "signature": f"mock-{prompt.key}"})
     if reply.text:
         blocks.append({"type": "text", "text": reply.text})
-    blocks.extend(
-        {
-            "type": "tool_use",
-            "id": call.id("toolu_"),
-            "name": call.name,
-            "input": call.arguments,
-        }
-        for call in reply.calls
-    )
+    for call in reply.calls:
+        used = {"type": "tool_use", "id": call.id("toolu_"), "name": call.name}
+        blocks.append({**used, "input": call.arguments})
     return blocks
 
 
-def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
-    usage = _usage(reply, reply.usage.completion)
-    return to_json({**_message(prompt, reply), "usage": usage}).encode()
+# Type of a block -> what differs in it when it starts.
+_BEGUN: Final[Mapping[str, Mapping[str, Any]]] = {
+    "thinking": {"thinking": "", "signature": ""},
+    "text": {"text": ""},
+    "tool_use": {"input": {}},
+}
 
 
 def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
-    start = {**_message(prompt, None), "usage": _usage(reply, 1)}
-    yield _event("message_start", message=start)
-    for index, block in enumerate(_blocks(prompt, reply)):
-        empty, deltas = _deltas(block)
-        yield _event("content_block_start", index=index, content_block=empty)
+    def event(kind: str, tokens: int = 0, **fields: Any) -> Event:
+        return Event(tokens, sse({"type": kind, **fields}))
+
+    whole = build_reply(prompt, reply)
+    begun: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None}
+    usage = {**whole["usage"], "output_tokens": 1}
+    yield event("message_start", message={**whole, **begun, "usage": usage})
+    for index, block in enumerate(whole["content"]):
+        empty = {**block, **_BEGUN[block["type"]]}
+        yield event("content_block_start", index=index, content_block=empty)
         if index == 0:
-            yield Event(0, b'event: ping\ndata: {"type": "ping"}\n\n')
-        for tokens, delta in deltas:
-            yield _event("content_block_delta", tokens, index=index, delta=delta)
-        yield _event("content_block_stop", index=index)
-    usage = _usage(reply, reply.usage.completion)
-    kept = {name: usage[name] for name in usage if name.endswith("_tokens")}
-    yield _event("message_delta", delta=_stop(reply), usage=kept)
-    yield _event("message_stop")
+            yield event("ping")
+        for tokens, delta in _deltas(block):
+            yield event("content_block_delta", tokens, index=index, delta=delta)
+        yield event("content_block_stop", index=index)
+    kept = {name: n for name, n in whole["usage"].items() if name.endswith("_tokens")}
+    yield event("message_delta", delta=_stop(reply), usage=kept)
+    yield event("message_stop")
 
 
-def _deltas(
-    block: dict[str, Any],
-) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:
-    """A block as it starts, and its deltas with the tokens that each brings."""
-    if block["type"] == "text":
-        pieces = split_words(block["text"])
-        return {**block, "text": ""}, [
-            (1, {"type": "text_delta", "text": piece}) for piece in pieces
-        ]
-    if block["type"] == "thinking":
-        pieces = split_words(block["thinking"])
-        signature = {"type": "signature_delta", "signature": block["signature"]}
-        return {**block, "thinking": "", "signature": ""}, [
-            *((1, {"type": "thinking_delta", "thinking": piece}) for piece in pieces),
-            (0, signature),
-        ]
-    # The first fragment is empty, and the only one if there are no arguments.
-    pieces = ["", *(fragments(to_json(block["input"])) if block["input"] else ())]
-    return {**block, "input": {}}, [
-        (0 if place else 1, {"type": "input_json_delta", "partial_json": piece})
-        for place, piece in enumerate(pieces)
-    ]
+def _deltas(block: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The tokens that each brings, and the delta."""
+    kind = block["type"]
+    if kind == "tool_use":
+        # The first fragment is empty, and the only one if there are no arguments.
+        yield 1, {"type": "input_json_delta", "partial_json": ""}
+        for piece in fragments(to_json(block["input"])) if block["input"] else ():
+            yield 0, {"type": "input_json_delta", "partial_json": piece}
+        return
+    for piece in split_words(block[kind]):
+        yield 1, {"type": f"{kind}_delta", kind: piece}
+    if kind == "thinking":
+        yield 0, {"type": "signature_delta", "signature": block["signature"]}
 
 
-def _event(kind: str, tokens: int = 0, **fields: Any) -> Event:
-    data = to_json({"type": kind, **fields})
-    return Event(tokens, f"event: {kind}\ndata: {data}\n\n".encode())
-
-
-def _error(failure: Failure) -> dict[str, Any]:
-    kind = failure.code or _ERRORS.get(
-        failure.status,
-        "api_error" if failure.status >= 500 else "invalid_request_error",
-    )
+def build_error(failure: Failure) -> dict[str, Any]:
+    other = "api_error" if failure.status >= 500 else "invalid_request_error"
+    kind = failure.code or _ERRORS.get(failure.status, other)
     return {
         "type": "error",
         "error": {"type": kind, "message": failure.message},
@@ -230,19 +195,7 @@ def _error(failure: Failure) -> dict[str, Any]:
     }
 
 
-def build_error(failure: Failure) -> bytes:
-    return to_json(_error(failure)).encode()
-
-
-def build_error_event(failure: Failure) -> bytes:
-    return f"event: error\ndata: {to_json(_error(failure))}\n\n".encode()
-
-
-def headers(key: str) -> dict[str, str]:
-    return {"request-id": f"req_{key}"}
-
-
-def error_headers(failure: Failure) -> dict[str, str]:
+def _error_headers(failure: Failure) -> dict[str, str]:
     again = failure.status in (408, 409, 429) or failure.status >= 500
     said = {"x-should-retry": "true" if again else "false"}
     return said | retry_headers(failure)
@@ -253,10 +206,11 @@ FORMAT: Final = MockFormat(
     build_reply=build_reply,
     iter_events=iter_events,
     build_error=build_error,
-    build_error_event=build_error_event,
-    headers=headers,
-    error_headers=error_headers,
+    build_error_event=lambda failure: sse(build_error(failure)),
     unknown_model=(404, "model: {}"),
     bad_key=(401, "invalid x-api-key"),
+    headers={"request-id": "req_{}"},
+    error_headers=_error_headers,
+    indent=None,
     broken_event=b'event: content_block_delta\ndata: {"broken": \n\n',
 )

@@ -40,7 +40,7 @@ class MockAnswer(NamedTuple):
     """
 
     status: int
-    headers: Mapping[str, str] = {}
+    headers: dict[str, str] = {}  # noqa: RUF012 - it is changed by nobody
     body: bytes | Iterator[Piece] = b""
     delay: float = 0.0
     framing: Literal["length", "chunked", "close"] = "length"

@@ -8,14 +8,13 @@ in the body and in no header.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from llmring_lite.mock_model import MockRefusal
+from llmring_lite.mock_model import Failure, MockRefusal
 from llmring_lite.mock_reply import (
     Event,
-    Failure,
     MockFormat,
     MockReply,
     Prompt,
@@ -25,8 +24,6 @@ from llmring_lite.mock_reply import (
     split_words,
     to_json,
 )
-
-_JSON: Final = "application/json; charset=UTF-8"
 
 # A reply with function calls ends in STOP like any other.
 _FINISH_REASONS: Final[Mapping[str, str]] = {
@@ -80,7 +77,7 @@ def parse_prompt(path: str, body: Mapping[str, Any]) -> Prompt:
         max_tokens=_get(config, "maxOutputTokens"),
         stop=tuple(_get(config, "stopSequences") or ()),
         stream=method == "streamGenerateContent",
-        body={"alt": parse_qs(url.query).get("alt", [""])[0]},
+        sse="sse" in parse_qs(url.query).get("alt", ()),
     )
 
 
@@ -144,49 +141,40 @@ def _schema(config: Mapping[str, Any]) -> Any:
     return _get(config, "responseJsonSchema") or _get(config, "responseSchema") or {}
 
 
-def _parts(prompt: Prompt, reply: MockReply) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The parts of a stream, with the tokens that each brings."""
-    for piece in split_words(reply.reasoning):
-        yield count_words(piece), {"text": piece, "thought": True}
-    for piece in split_words(reply.text):
-        yield count_words(piece), {"text": piece}
+def _parts(
+    prompt: Prompt, reply: MockReply, split: Callable[[str], list[str]]
+) -> list[tuple[int, dict[str, Any]]]:
+    """The parts, texts in pieces, with the tokens that each brings."""
+    parts: list[tuple[int, dict[str, Any]]] = [
+        (count_words(piece), {"text": piece, **more})
+        for text, more in ((reply.reasoning, {"thought": True}), (reply.text, {}))
+        if text
+        for piece in split(text)
+    ]
     for place, call in enumerate(reply.calls):
-        function = {"name": call.name, "args": call.arguments}
-        if call.given_id:
-            function["id"] = call.given_id
-        part: dict[str, Any] = {"functionCall": function}
-        if place == 0:
-            # The first of parallel calls is signed. The key happens to be base64.
-            part["thoughtSignature"] = prompt.key
-        yield 1, part
-
-
-def _whole_parts(prompt: Prompt, reply: MockReply) -> list[dict[str, Any]]:
-    texts: list[dict[str, Any]] = []
-    if reply.reasoning:
-        texts.append({"text": reply.reasoning, "thought": True})
-    if reply.text:
-        texts.append({"text": reply.text})
-    calls = [part for _, part in _parts(prompt, reply) if "functionCall" in part]
-    return texts + calls
+        given_id = {"id": call.given_id} if call.given_id else {}
+        function = {"name": call.name, "args": call.arguments, **given_id}
+        # The first of parallel calls is signed. The key happens to be base64.
+        signature = {} if place else {"thoughtSignature": prompt.key}
+        parts.append((1, {"functionCall": function, **signature}))
+    return parts
 
 
 def _response(
     prompt: Prompt,
     reply: MockReply,
     parts: list[dict[str, Any]],
-    *,
-    is_last: bool,
     output: int,
+    *,
+    is_last: bool = True,
 ) -> dict[str, Any]:
-    candidate: dict[str, Any] = {}
+    candidate: dict[str, Any] = {"index": 0}
     if parts:
         candidate["content"] = {"parts": parts, "role": "model"}
     if is_last:
         candidate["finishReason"] = _FINISH_REASONS[reply.finish_reason]
-    candidate["index"] = 0
-    if is_last and reply.finish_reason == "tool_calls":
-        candidate["finishMessage"] = "Model generated function call(s)."
+        if reply.finish_reason == "tool_calls":
+            candidate["finishMessage"] = "Model generated function call(s)."
     return {
         "candidates": [candidate],
         "usageMetadata": _usage(reply, output),
@@ -213,38 +201,31 @@ def _usage(reply: MockReply, output: int) -> dict[str, Any]:
     }
 
 
-def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
-    parts = _whole_parts(prompt, reply)
-    body = _response(prompt, reply, parts, is_last=True, output=reply.usage.output)
-    return f"{to_json(body, indent=2)}\n".encode()
-
-
-def _is_sse(prompt: Prompt) -> bool:
-    return prompt.body.get("alt") == "sse"
+def build_reply(prompt: Prompt, reply: MockReply) -> dict[str, Any]:
+    parts = [part for _, part in _parts(prompt, reply, lambda text: [text])]
+    return _response(prompt, reply, parts, reply.usage.output)
 
 
 def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
     """Events with `alt=sse`; else the items of one JSON array."""
-    as_events = _is_sse(prompt)
-    parts = list(_parts(prompt, reply)) or [(0, {"text": ""})]
+    parts = _parts(prompt, reply, split_words) or [(0, {"text": ""})]
     output = 0
-    for place, (tokens, part) in enumerate(parts):
-        is_last = place == len(parts) - 1
+    for place, (tokens, part) in enumerate(parts, 1):
+        is_last = place == len(parts)
         output = reply.usage.output if is_last else output + tokens
-        body = _response(prompt, reply, [part], is_last=is_last, output=output)
-        text = to_json(body)
-        if as_events:
-            yield Event(tokens, f"data: {text}\r\n\r\n".encode())
+        body = _response(prompt, reply, [part], output, is_last=is_last)
+        if prompt.sse:
+            yield Event(tokens, _event(body))
         else:
-            before, after = "" if place else "[", "]" if is_last else "\n,\r\n"
-            yield Event(tokens, f"{before}{text}{after}".encode())
+            before, after = "[" if place == 1 else "", "]" if is_last else "\n,\r\n"
+            yield Event(tokens, f"{before}{to_json(body)}{after}".encode())
 
 
-def build_error(failure: Failure) -> bytes:
-    return f"{to_json({'error': _error(failure)}, indent=2)}\n".encode()
+def _event(value: dict[str, Any]) -> bytes:
+    return f"data: {to_json(value)}\r\n\r\n".encode()
 
 
-def _error(failure: Failure) -> dict[str, Any]:
+def build_error(failure: Failure) -> dict[str, Any]:
     status = _ERRORS.get(
         failure.status, "INTERNAL" if failure.status >= 500 else "INVALID_ARGUMENT"
     )
@@ -270,11 +251,7 @@ def _error(failure: Failure) -> dict[str, Any]:
         "message": failure.message,
         "status": failure.code or status,
     }
-    return {**error, "details": details} if details else error
-
-
-def build_error_event(failure: Failure) -> bytes:
-    return f"data: {to_json({'error': _error(failure)})}\r\n\r\n".encode()
+    return {"error": {**error, "details": details} if details else error}
 
 
 FORMAT: Final = MockFormat(
@@ -282,9 +259,7 @@ FORMAT: Final = MockFormat(
     build_reply=build_reply,
     iter_events=iter_events,
     build_error=build_error,
-    build_error_event=build_error_event,
-    headers=lambda _: {"server-timing": "gfet4t7; dur=1"},
-    error_headers=lambda _: {},
+    build_error_event=lambda failure: _event(build_error(failure)),
     unknown_model=(
         404,
         "models/{} is not found for API version v1beta, or is not supported for "
@@ -292,8 +267,9 @@ FORMAT: Final = MockFormat(
         "models and their supported methods.",
     ),
     bad_key=(400, "API key not valid. Please pass a valid API key."),
-    content_type=_JSON,
-    stream_type=lambda p: "text/event-stream" if _is_sse(p) else _JSON,
-    error_type=_JSON,
+    headers={"server-timing": "gfet4t7; dur=1"},
+    error_headers=lambda _: {},
+    content_type="application/json; charset=UTF-8",
+    stream_type="text/event-stream",
     broken_event=b'data: {"broken": \r\n\r\n',
 )

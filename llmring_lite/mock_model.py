@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.mock_faults import FAULTS
@@ -79,16 +79,15 @@ class MockModel:
     def __post_init__(self) -> None:
         for name, (is_right, wanted) in _CHECKS.items():
             value = getattr(self, name)
-            if value is None and name in _MAY_BE_NONE:
-                continue
-            if not is_right(value):
+            may_be_none = _OPTIONS[name].default is None
+            if not (is_right(value) or (may_be_none and value is None)):
                 raise InvalidRequestError(
                     f"mock option {name} must be {wanted}, not {value!r}"
                 )
         if self.fault is not None and self.fault not in FAULTS:
             raise InvalidRequestError(_unknown("fault", self.fault, FAULTS))
         limited = self.fail_first is not None or self.fail_after is not None
-        if limited and self.status is None and self.fault is None:
+        if limited and not self.fails:
             raise InvalidRequestError(
                 "mock options fail_first and fail_after need status or fault, which "
                 "say how to fail"
@@ -133,18 +132,13 @@ class MockModel:
             MockRefusal: The script has come to its end.
         """
         first, after = self.fail_first, self.fail_after
-        if self.status is not None or self.fault is not None:
-            if (
-                (first is None and after is None)
-                or (first is not None and number <= first)
-                or (after is not None and number > after)
-            ):
-                return replace(self, script=(), fail_first=None, fail_after=None)
-            model = replace(
-                self, status=None, fault=None, fail_first=None, fail_after=None
-            )
-        else:
-            model = self
+        if self.fails and (
+            (first is None and after is None)
+            or (first is not None and number <= first)
+            or (after is not None and number > after)
+        ):
+            return replace(self, script=(), **_NO_LIMITS)
+        model = replace(self, status=None, fault=None, **_NO_LIMITS)
         if not self.script:
             return model
         # Failed calls play nothing.
@@ -156,13 +150,16 @@ class MockModel:
             )
         return model._play(self.script[number - 1])
 
+    @property
+    def fails(self) -> bool:
+        """There is something that calls, or some of them, fail with."""
+        return self.status is not None or self.fault is not None
+
     def _play(self, item: str | int | Mapping[str, Any]) -> MockModel:
         if isinstance(item, str):
             return replace(self, script=(), reply=item)
         if isinstance(item, int):
-            return replace(
-                self, script=(), status=item, fail_first=None, fail_after=None
-            )
+            return replace(self, script=(), status=item)
         if isinstance(item, Mapping) and "script" in item:
             raise InvalidRequestError("a script can't hold a script")
         return replace(self, script=()).override(item)
@@ -187,7 +184,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def is_status(value: object) -> bool:
+def _is_status(value: object) -> bool:
     return _is_count(value) and isinstance(value, int) and 400 <= value <= 599
 
 
@@ -209,14 +206,6 @@ def _is_list_of(check: Callable[[object], bool]) -> Callable[[object], bool]:
     )
 
 
-def _is_script_item(value: object) -> bool:
-    return isinstance(value, (str, Mapping)) or is_status(value)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
 def _is_header_table(value: object) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(text, str) and text.isprintable() and text.isascii()
@@ -225,78 +214,89 @@ def _is_header_table(value: object) -> bool:
     )
 
 
-_CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+def _is_usage(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and value.keys() <= set(USAGE_KEYS)
+        and all(map(_is_count, value.values()))
+    )
+
+
+_Check: TypeAlias = tuple[Callable[[Any], bool], str]
+
+_TEXT: Final[_Check] = (lambda value: isinstance(value, str), "a text")
+_COUNT: Final[_Check] = (_is_count, "a count, 0 or more")
+_SECONDS: Final[_Check] = (is_number, "seconds, 0 or more")
+
+_CHECKS: Final[Mapping[str, _Check]] = {
     "mode": (MODES.__contains__, "one of " + ", ".join(MODES)),
-    "reply": (_is_text, "a text"),
+    "reply": _TEXT,
     "tool_calls": (
         _is_list_of(_is_call),
         'a list of {"name": text, "arguments": table, "id": text}, the id optional',
     ),
     "script": (
-        _is_list_of(_is_script_item),
+        _is_list_of(
+            lambda value: isinstance(value, (str, Mapping)) or _is_status(value)
+        ),
         "a list of texts, HTTP statuses from 400 to 599, and tables of options",
     ),
-    "reasoning": (_is_text, "a text"),
+    "reasoning": _TEXT,
     "finish_reason": (
         FINISH_REASONS.__contains__,
         "one of " + ", ".join(FINISH_REASONS),
     ),
-    "usage": (
-        lambda value: (
-            isinstance(value, Mapping)
-            and value.keys() <= set(USAGE_KEYS)
-            and all(map(_is_count, value.values()))
-        ),
-        "a table with counts of " + ", ".join(USAGE_KEYS),
-    ),
-    "latency": (is_number, "seconds, 0 or more"),
-    "tokens_per_second": (
-        lambda value: is_number(value) and value > 0,
-        "a number above 0",
-    ),
-    "status": (is_status, "an HTTP status from 400 to 599"),
-    "fault": (_is_text, "the name of a fault"),
-    "fail_first": (_is_count, "a count, 0 or more"),
-    "fail_after": (_is_count, "a count, 0 or more"),
-    "message": (_is_text, "a text"),
-    "code": (_is_text, "a text"),
-    "retry_after": (is_number, "seconds, 0 or more"),
+    "usage": (_is_usage, "a table with counts of " + ", ".join(USAGE_KEYS)),
+    "latency": _SECONDS,
+    "tokens_per_second": (lambda value: is_number(value) and value, "a number above 0"),
+    "status": (_is_status, "an HTTP status from 400 to 599"),
+    "fault": _TEXT,
+    "fail_first": _COUNT,
+    "fail_after": _COUNT,
+    "message": _TEXT,
+    "code": _TEXT,
+    "retry_after": _SECONDS,
     "headers": (_is_header_table, "a table of printable ASCII texts"),
-    "cut_at": (
-        lambda value: is_number(value) and value <= 1,
-        "a number from 0 to 1",
-    ),
-    "drip": (is_number, "seconds, 0 or more"),
+    "cut_at": (lambda value: is_number(value) and value <= 1, "a number from 0 to 1"),
+    "drip": _SECONDS,
 }
 
 _OPTIONS: Final = {option.name: option for option in fields(MockModel)}
-_MAY_BE_NONE: Final = {name for name, o in _OPTIONS.items() if o.default is None}
+_NO_LIMITS: Final[Mapping[str, Any]] = {"fail_first": None, "fail_after": None}
 
 # Options that say what is answered. A request that sets one means it.
 _ANSWERS: Final = frozenset({"mode", "reply", "tool_calls", "status", "fault"})
 
 
-class MockRefusal(Exception):
-    """The endpoint refuses a request, as the real one would.
+class Failure(NamedTuple):
+    """An error to answer with.
 
     Attributes:
         status: HTTP status.
         message: Why.
         reason: `request`, or `model` or `key` if that is what is wrong: providers
             have their own codes for these.
-        code: As in `MockModel`.
+        code, retry_after: As in `MockModel`.
+        key: Stands for the call, for ids.
     """
+
+    status: int
+    message: str
+    reason: str = "request"
+    code: str | None = None
+    retry_after: float | None = None
+    key: str = "0" * 24
+
+
+class MockRefusal(Exception):
+    """The endpoint refuses a request, as the real one would."""
 
     def __init__(
         self,
         status: int,
         message: str,
-        *,
         reason: str = "request",
         code: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.status = status
-        self.message = message
-        self.reason = reason
-        self.code = code
+        self.failure = Failure(status, message, reason, code)

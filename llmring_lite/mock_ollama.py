@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmring_lite.mock_model import MockRefusal
-from llmring_lite.mock_openai import as_stop
+from llmring_lite.mock_openai import as_stop, tools_of
 from llmring_lite.mock_reply import (
     Event,
-    Failure,
     MockFormat,
     MockReply,
     Prompt,
@@ -40,10 +39,7 @@ def parse_prompt(_path: str, body: Mapping[str, Any]) -> Prompt:
     return Prompt(
         model=body["model"],
         turns=turns,
-        tools=[
-            (tool["function"]["name"], tool["function"].get("parameters", {}))
-            for tool in body.get("tools") or ()
-        ],
+        tools=tools_of(body),
         schema={} if format_ == "json" else format_ or None,
         # -1 is no limit, -2 the rest of the context.
         max_tokens=limit if limit >= 0 else None,
@@ -56,35 +52,33 @@ def _turn(message: Mapping[str, Any]) -> Turn:
     role = message["role"]
     if role not in _ROLES:
         raise MockRefusal(400, f"invalid role: {role}")
-    for call in message.get("tool_calls") or ():
-        if not isinstance(call["function"]["arguments"], Mapping):
-            raise MockRefusal(
-                400,
-                "json: cannot unmarshal string into Go struct field "
-                ".messages.tool_calls.function.arguments",
-            )
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    if not all(isinstance(call["arguments"], Mapping) for call in calls):
+        raise MockRefusal(
+            400,
+            "json: cannot unmarshal string into Go struct field "
+            ".messages.tool_calls.function.arguments",
+        )
     # Ids came late and stayed optional: which result answers which call isn't checked.
-    calls = tuple(call["function"]["name"] for call in message.get("tool_calls") or ())
-    return Turn(role, message.get("content") or "", calls)
+    names = tuple(call["name"] for call in calls)
+    return Turn(role, message.get("content") or "", names)
 
 
-def _line(
-    prompt: Prompt, message: dict[str, Any], done: bool = False, **more: Any
-) -> bytes:
-    body = {
+def _body(prompt: Prompt, message: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
         "model": prompt.model,
         "created_at": _CREATED,
         "message": {"role": "assistant", "content": "", **message},
-        "done": done,
+        "done": False,
         **more,
     }
-    return f"{to_json(body)}\n".encode()
 
 
 def _summary(reply: MockReply) -> dict[str, Any]:
     # Reasoning is part of what was evaluated, and has no count of its own.
     prompt, completion = reply.usage.prompt, reply.usage.completion
     return {
+        "done": True,
         "done_reason": _DONE_REASONS.get(reply.finish_reason, "stop"),
         "total_duration": (prompt + completion) * _TOKEN_NS,
         "load_duration": 0,
@@ -109,40 +103,40 @@ def _calls(reply: MockReply) -> list[dict[str, Any]]:
     ]
 
 
-def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
+def build_reply(prompt: Prompt, reply: MockReply) -> dict[str, Any]:
     message: dict[str, Any] = {"content": reply.text}
     if reply.reasoning:
         message["thinking"] = reply.reasoning
     if reply.calls:
         message["tool_calls"] = _calls(reply)
-    return _line(prompt, message, done=True, **_summary(reply))
+    return _body(prompt, message, **_summary(reply))
 
 
 def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
-    for piece in split_words(reply.reasoning):
-        yield Event(1, _line(prompt, {"thinking": piece}))
-    for piece in split_words(reply.text):
-        yield Event(1, _line(prompt, {"content": piece}))
-    for call in _calls(reply):
-        yield Event(1, _line(prompt, {"tool_calls": [call]}))
-    yield Event(0, _line(prompt, {}, done=True, **_summary(reply)))
+    messages: list[dict[str, Any]] = [
+        *({"thinking": piece} for piece in split_words(reply.reasoning)),
+        *({"content": piece} for piece in split_words(reply.text)),
+        *({"tool_calls": [call]} for call in _calls(reply)),
+    ]
+    for message in messages:
+        yield Event(1, _line(_body(prompt, message)))
+    yield Event(0, _line(_body(prompt, {}, **_summary(reply))))
 
 
-def build_error(failure: Failure) -> bytes:
-    return to_json({"error": failure.message}).encode()
+def _line(value: dict[str, Any]) -> bytes:
+    return f"{to_json(value)}\n".encode()
 
 
 FORMAT: Final = MockFormat(
     parse_prompt=parse_prompt,
     build_reply=build_reply,
     iter_events=iter_events,
-    build_error=build_error,
-    build_error_event=lambda failure: build_error(failure) + b"\n",
-    headers=lambda _: {},
+    build_error=lambda failure: {"error": failure.message},
+    build_error_event=lambda failure: _line({"error": failure.message}),
     unknown_model=(404, "model '{}' not found"),
     bad_key=(401, "unauthorized"),
     content_type="application/json; charset=utf-8",
-    stream_type=lambda _: "application/x-ndjson",
-    error_type="application/json; charset=utf-8",
+    stream_type="application/x-ndjson",
+    indent=None,
     broken_event=b'{"broken": \n',
 )

@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions as its server speaks it.
+"""OpenAI's Chat Completions as its server speaks it, and what its other APIs share.
 
 Shapes: https://platform.openai.com/docs/api-reference/chat and
 https://platform.openai.com/docs/guides/error-codes. Readable reasoning has the field
@@ -11,21 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
-from llmring_lite.mock_model import MockRefusal
+from llmring_lite.mock_model import Failure, MockRefusal
 from llmring_lite.mock_reply import (
     CREATED,
     Event,
-    Failure,
+    MockCall,
     MockFormat,
     MockReply,
-    MockUsage,
     Prompt,
     Turn,
     check_tool_results,
     fragments,
     retry_headers,
     split_words,
-    to_json,
+    sse,
+    text_of,
 )
 
 _ROLES: Final[Mapping[str, str]] = {
@@ -55,18 +55,12 @@ def parse_prompt(path: str, body: Mapping[str, Any]) -> Prompt:
         raise MockRefusal(400, "messages: at least one message is needed")
     check_tool_results(turns)
     limits = (body.get("max_completion_tokens"), body.get("max_tokens"))
-    tools = [
-        (tool["function"]["name"], tool["function"].get("parameters", {}))
-        for tool in body.get("tools") or ()
-        if tool["type"] == "function"
-    ]
-    choice = body.get("tool_choice")
     return Prompt(
         model=body.get("model") or _deployment(path),
         turns=turns,
-        tools=[] if choice == "none" else tools,
-        forced=forced_tool(choice),
-        schema=_schema(body.get("response_format")),
+        tools=tools_of(body),
+        forced=forced_tool(body.get("tool_choice")),
+        schema=schema_of(body.get("response_format")),
         max_tokens=next((limit for limit in limits if limit is not None), None),
         stop=as_stop(body.get("stop")),
         stream=bool(body.get("stream")),
@@ -82,28 +76,38 @@ def _deployment(path: str) -> str:
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:
-    role = message["role"]
-    if role not in _ROLES:
-        raise MockRefusal(
-            400, f"messages: unknown role {role!r}; known are {', '.join(_ROLES)}"
-        )
+    role = role_of(message)
     return Turn(
-        _ROLES[role],
+        role,
         text_of(message.get("content")),
         tuple(call["id"] for call in message.get("tool_calls") or ()),
         (message["tool_call_id"],) if role == "tool" else (),
     )
 
 
-def text_of(content: Any) -> str:
-    """The texts of a message's content, a line each; other parts have none."""
-    if isinstance(content, str) or content is None:
-        return content or ""
-    return "\n".join(part["text"] for part in content if "text" in part)
+def role_of(message: Mapping[str, Any]) -> str:
+    role = message["role"]
+    if role not in _ROLES:
+        raise MockRefusal(
+            400, f"messages: unknown role {role!r}; known are {', '.join(_ROLES)}"
+        )
+    return _ROLES[role]
+
+
+def tools_of(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """`Prompt.tools`. The Responses API has the fields of a function in the tool."""
+    if body.get("tool_choice") == "none":
+        return []
+    functions = (
+        tool.get("function", tool)
+        for tool in body.get("tools") or ()
+        if tool["type"] == "function"
+    )
+    return [(each["name"], each.get("parameters", {})) for each in functions]
 
 
 def forced_tool(choice: Any) -> str | None:
-    """`Prompt.forced` of OpenAI's tool choice, in Chat Completions or Responses."""
+    """`Prompt.forced` of a tool choice."""
     if choice == "required":
         return ""
     if isinstance(choice, Mapping) and choice.get("type") == "function":
@@ -111,32 +115,22 @@ def forced_tool(choice: Any) -> str | None:
     return None
 
 
+def schema_of(wanted: Any) -> Any:
+    """`Prompt.schema` of a response format."""
+    if not isinstance(wanted, Mapping):
+        return None
+    given = wanted.get("json_schema", wanted).get("schema", {})
+    return {"json_object": {}, "json_schema": given}.get(wanted["type"])
+
+
 def as_stop(value: str | Sequence[str] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
-def _schema(response_format: Any) -> Any:
-    if not isinstance(response_format, Mapping):
-        return None
-    return {
-        "json_object": {},
-        "json_schema": response_format.get("json_schema", {}).get("schema", {}),
-    }.get(response_format["type"])
-
-
-def _envelope(prompt: Prompt, kind: str) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{prompt.key}",
-        "object": kind,
-        "created": CREATED,
-        "model": prompt.model,
-    }
-
-
-def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
+def build_reply(prompt: Prompt, reply: MockReply) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": reply.text if reply.text or not reply.calls else None,
+        "content": reply.text or (None if reply.calls else ""),
         "refusal": None,
         "annotations": [],
     }
@@ -144,31 +138,42 @@ def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
         message["reasoning_content"] = reply.reasoning
     if reply.calls:
         message["tool_calls"] = [
-            {
-                "id": call.id("call_"),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments_text()},
-            }
-            for call in reply.calls
+            _call(call, call.arguments_text()) for call in reply.calls
         ]
-    choice = {
-        "index": 0,
-        "message": message,
-        "logprobs": None,
-        "finish_reason": reply.finish_reason,
-    }
-    body = {
-        **_envelope(prompt, "chat.completion"),
-        "choices": [choice],
-        "usage": _usage(reply.usage),
+    choice = _choice("message", message, reply.finish_reason)
+    return _body(prompt, "chat.completion", choice, usage=_usage(reply))
+
+
+def _body(prompt: Prompt, kind: str, *choices: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{prompt.key}",
+        "object": kind,
+        "created": CREATED,
+        "model": prompt.model,
         "service_tier": "default",
         "system_fingerprint": "fp_mock",
+        "choices": choices,
+        **more,
     }
-    return f"{to_json(body, indent=2)}\n".encode()
 
 
-def _usage(usage: MockUsage) -> dict[str, Any]:
+def _choice(field: str, said: Any, finish_reason: str | None) -> dict[str, Any]:
+    return {
+        "index": 0,
+        field: said,
+        "logprobs": None,
+        "finish_reason": finish_reason,
+    }
+
+
+def _call(call: MockCall, arguments: str) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id("call_"), "type": "function", "function": function}
+
+
+def _usage(reply: MockReply) -> dict[str, Any]:
     # Cached tokens are part of the prompt's, reasoning part of the completion's.
+    usage = reply.usage
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -189,24 +194,15 @@ def _usage(usage: MockUsage) -> dict[str, Any]:
 def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
     options = prompt.body.get("stream_options") or {}
     with_usage = bool(options.get("include_usage"))
-    envelope = {
-        **_envelope(prompt, "chat.completion.chunk"),
-        "service_tier": "default",
-        "system_fingerprint": "fp_mock",
-    }
+    kind = "chat.completion.chunk"
     # Every chunk but the last then says so.
     tail = {"usage": None} if with_usage else {}
 
     def chunk(
         delta: dict[str, Any], tokens: int = 0, finish_reason: str | None = None
     ) -> Event:
-        choice = {
-            "index": 0,
-            "delta": delta,
-            "logprobs": None,
-            "finish_reason": finish_reason,
-        }
-        return Event(tokens, _event({**envelope, "choices": [choice], **tail}))
+        choice = _choice("delta", delta, finish_reason)
+        return Event(tokens, sse(_body(prompt, kind, choice, **tail)))
 
     content = "" if reply.text or not reply.calls else None
     yield chunk({"role": "assistant", "content": content, "refusal": None})
@@ -214,82 +210,54 @@ def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
         yield chunk({"reasoning_content": piece}, 1)
     for piece in split_words(reply.text):
         yield chunk({"content": piece}, 1)
-    for delta in _call_deltas(reply):
-        yield chunk({"tool_calls": [delta]}, 1 if "id" in delta else 0)
+    for index, call in enumerate(reply.calls):
+        # Id and name come once, in front; then the arguments in fragments.
+        yield chunk({"tool_calls": [{"index": index, **_call(call, "")}]}, 1)
+        for piece in fragments(call.arguments_text()):
+            delta = {"index": index, "function": {"arguments": piece}}
+            yield chunk({"tool_calls": [delta]})
     yield chunk({}, finish_reason=reply.finish_reason)
     if with_usage:
-        yield Event(
-            0, _event({**envelope, "choices": [], "usage": _usage(reply.usage)})
-        )
+        yield Event(0, sse(_body(prompt, kind, usage=_usage(reply))))
     yield Event(0, b"data: [DONE]\n\n")
 
 
-def _call_deltas(reply: MockReply) -> Iterator[dict[str, Any]]:
-    """Id and name come once, in front; then the arguments in fragments."""
-    for index, call in enumerate(reply.calls):
-        yield {
-            "index": index,
-            "id": call.id("call_"),
-            "type": "function",
-            "function": {"name": call.name, "arguments": ""},
-        }
-        for piece in fragments(call.arguments_text()):
-            yield {"index": index, "function": {"arguments": piece}}
-
-
-def _event(value: Any) -> bytes:
-    return f"data: {to_json(value)}\n\n".encode()
-
-
-def error_object(failure: Failure) -> dict[str, Any]:
+def build_error(failure: Failure) -> dict[str, Any]:
     kind, code = _ERRORS.get(
         failure.status,
         ("server_error" if failure.status >= 500 else "invalid_request_error", None),
     )
-    return {
+    error = {
         "message": failure.message,
         "type": kind,
         "param": None,
         "code": failure.code or _REASONS.get(failure.reason) or code,
     }
+    return {"error": error}
 
 
-def build_error(failure: Failure) -> bytes:
-    return f"{to_json({'error': error_object(failure)}, indent=2)}\n".encode()
-
-
-def build_error_event(failure: Failure) -> bytes:
-    return _event({"error": error_object(failure)})
-
-
-def headers(key: str) -> dict[str, str]:
-    return {"x-request-id": f"req_{key}", "openai-processing-ms": "1"}
-
-
-def error_headers(failure: Failure) -> dict[str, str]:
+def _error_headers(failure: Failure) -> dict[str, str]:
     said = retry_headers(failure)
     if failure.retry_after is not None:
         said["retry-after-ms"] = f"{failure.retry_after * 1000:g}"
     return said
 
 
-BAD_KEY: Final = (
-    401,
-    "Incorrect API key provided. You can find your API key at "
-    "https://platform.openai.com/account/api-keys.",
-)
-
 FORMAT: Final = MockFormat(
     parse_prompt=parse_prompt,
     build_reply=build_reply,
     iter_events=iter_events,
     build_error=build_error,
-    build_error_event=build_error_event,
-    headers=headers,
-    error_headers=error_headers,
+    build_error_event=lambda failure: sse(build_error(failure)),
     unknown_model=(
         404,
         "The model `{}` does not exist or you do not have access to it.",
     ),
-    bad_key=BAD_KEY,
+    bad_key=(
+        401,
+        "Incorrect API key provided. You can find your API key at "
+        "https://platform.openai.com/account/api-keys.",
+    ),
+    headers={"x-request-id": "req_{}", "openai-processing-ms": "1"},
+    error_headers=_error_headers,
 )

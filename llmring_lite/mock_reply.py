@@ -15,11 +15,12 @@ each tool call.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from llmring_lite.mock_model import MockModel, MockRefusal
+from llmring_lite.mock_model import Failure, MockModel, MockRefusal
 from llmring_lite.mock_sample import sample
 
 CREATED: Final = 1735689600
@@ -55,6 +56,7 @@ class Prompt:
         schema: What a JSON reply must fit; `{}` for any JSON; None for text.
         max_tokens, stop: Where to cut the reply.
         stream: Whether to stream it.
+        sse: False for a stream without events, which Gemini has.
         options: Mock options of this request alone.
         body: The request as it came.
         key: 24 hexadecimal digits that stand for this call, for ids.
@@ -68,6 +70,7 @@ class Prompt:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     stream: bool = False
+    sse: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
@@ -85,11 +88,9 @@ class Prompt:
         for text in texts:
             if not isinstance(text, str):
                 raise TypeError(f"{to_json(text)} is where a text should be")
-        if self.max_tokens is None:
-            return
-        if not isinstance(self.max_tokens, int):
+        if not isinstance(self.max_tokens, int | None):
             raise TypeError("the limit of the reply must be an integer")
-        if self.max_tokens < 0:
+        if self.max_tokens is not None and self.max_tokens < 0:
             raise ValueError("the limit of the reply must not be negative")
 
     def is_after_tools(self) -> bool:
@@ -150,8 +151,7 @@ class MockUsage(NamedTuple):
         return self.output + self.reasoning
 
 
-@dataclass(slots=True, kw_only=True)
-class MockReply:
+class MockReply(NamedTuple):
     """What the model says. `stop_sequence` is the one that ended it."""
 
     text: str
@@ -291,12 +291,8 @@ def count_words(text: str) -> int:
 
 def first_words(text: str, count: int) -> str:
     """The text up to the end of its `count`-th word."""
-    end = 0
-    for words, piece in enumerate(split_words(text), 1):
-        if words > count:
-            return text[:end]
-        end += len(piece)
-    return text
+    pieces = split_words(text)
+    return text if len(pieces) <= count else "".join(pieces[:count])
 
 
 def split_words(text: str) -> list[str]:
@@ -304,15 +300,7 @@ def split_words(text: str) -> list[str]:
 
     White space at the end goes with the last word. Joined they are the text.
     """
-    pieces: list[str] = []
-    start = 0
-    for word in text.split():
-        end = text.index(word, start) + len(word)
-        pieces.append(text[start:end])
-        start = end
-    if start < len(text):
-        pieces[-1:] = [(pieces[-1] if pieces else "") + text[start:]]
-    return pieces
+    return re.findall(r"\s*\S+(?:\s+\Z)?|\s+", text)
 
 
 def fragments(text: str, size: int = 8) -> list[str]:
@@ -331,6 +319,19 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return text
 
 
+def text_of(content: Any) -> str:
+    """The texts of a message's parts, those in tool results included, a line each."""
+    if isinstance(content, str) or content is None:
+        return content or ""
+    texts = (
+        text_of(part.get("content"))
+        if part.get("type") == "tool_result"
+        else part.get("text", "")
+        for part in content
+    )
+    return "\n".join(text for text in texts if text)
+
+
 class Event(NamedTuple):
     """An event of a stream, and how many tokens come with it."""
 
@@ -338,15 +339,10 @@ class Event(NamedTuple):
     data: bytes
 
 
-class Failure(NamedTuple):
-    """An error to answer with. Fields as in `MockRefusal`, `MockModel`, `Prompt`."""
-
-    status: int
-    message: str
-    key: str
-    reason: str = "request"
-    code: str | None = None
-    retry_after: float | None = None
+def sse(value: Mapping[str, Any]) -> bytes:
+    """A server-sent event, named by its type if it has one."""
+    name = f"event: {value['type']}\n" if "type" in value else ""
+    return f"{name}data: {to_json(value)}\n\n".encode()
 
 
 def retry_headers(failure: Failure) -> dict[str, str]:
@@ -356,9 +352,8 @@ def retry_headers(failure: Failure) -> dict[str, str]:
     return {"retry-after": f"{failure.retry_after:g}"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MockFormat:
-    """A wire format from the server's side: pure functions.
+class MockFormat(NamedTuple):
+    """A wire format from the server's side: pure functions and constants.
 
     Attributes:
         parse_prompt: Path with query, and decoded body of a request.
@@ -366,25 +361,31 @@ class MockFormat:
         iter_events: The reply as a stream.
         build_error: The body of an error answer.
         build_error_event: The same as an event in a stream.
-        headers: Of any answer, by the call's key.
-        error_headers: Further ones of an error answer.
-        content_type, stream_type, error_type: Of the three kinds of answer.
         unknown_model: Status and message for a model that isn't there, `{}` in
             place of its name.
         bad_key: The same for a missing or wrong key.
+        headers: Of any answer, `{}` in place of the call's key.
+        error_headers: Further ones of an error answer.
+        content_type, stream_type: Of an answer in one piece, and of a stream.
+        indent: Of the JSON of an answer in one piece.
         broken_event: An event that is no JSON.
     """
 
     parse_prompt: Callable[[str, Mapping[str, Any]], Prompt]
-    build_reply: Callable[[Prompt, MockReply], bytes]
+    build_reply: Callable[[Prompt, MockReply], dict[str, Any]]
     iter_events: Callable[[Prompt, MockReply], Iterator[Event]]
-    build_error: Callable[[Failure], bytes]
+    build_error: Callable[[Failure], dict[str, Any]]
     build_error_event: Callable[[Failure], bytes]
-    headers: Callable[[str], dict[str, str]]
     unknown_model: tuple[int, str]
     bad_key: tuple[int, str]
+    headers: Mapping[str, str] = {}
     error_headers: Callable[[Failure], dict[str, str]] = retry_headers
     content_type: str = "application/json"
-    stream_type: Callable[[Prompt], str] = lambda _: "text/event-stream; charset=utf-8"
-    error_type: str = "application/json"
+    stream_type: str = "text/event-stream; charset=utf-8"
+    indent: int | None = 2
     broken_event: bytes = b'data: {"broken": \n\n'
+
+    def encode(self, value: Any) -> bytes:
+        """An answer in one piece."""
+        text = to_json(value, self.indent)
+        return (f"{text}\n" if self.indent else text).encode()

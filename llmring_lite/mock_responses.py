@@ -10,28 +10,20 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, Final
 
-from llmring_lite.mock_model import MockRefusal
-from llmring_lite.mock_openai import (
-    BAD_KEY,
-    build_error,
-    error_headers,
-    error_object,
-    forced_tool,
-    headers,
-    text_of,
-)
+from llmring_lite import mock_openai
+from llmring_lite.mock_model import Failure, MockRefusal
+from llmring_lite.mock_openai import forced_tool, role_of, schema_of, tools_of
 from llmring_lite.mock_reply import (
     CREATED,
     Event,
-    Failure,
-    MockFormat,
     MockReply,
     Prompt,
     Turn,
     check_tool_results,
     fragments,
     split_words,
-    to_json,
+    sse,
+    text_of,
 )
 
 # The API has a status, and a reason where that is `incomplete`.
@@ -73,26 +65,14 @@ def parse_prompt(_path: str, body: Mapping[str, Any]) -> Prompt:
         )
     given = body["input"]
     turns = [Turn("system", body["instructions"])] if body.get("instructions") else []
-    if isinstance(given, str):
-        turns.append(Turn("user", given))
-    else:
-        turns.extend(_turns(given))
+    turns += [Turn("user", given)] if isinstance(given, str) else _turns(given)
     check_tool_results(turns)
-    tools = [
-        (tool["name"], tool.get("parameters", {}))
-        for tool in body.get("tools") or ()
-        if tool["type"] == "function"
-    ]
-    choice = body.get("tool_choice")
-    format_ = (body.get("text") or {}).get("format") or {"type": "text"}
     return Prompt(
         model=body["model"],
         turns=turns,
-        tools=[] if choice == "none" else tools,
-        forced=forced_tool(choice),
-        schema={"json_object": {}, "json_schema": format_.get("schema", {})}.get(
-            format_["type"]
-        ),
+        tools=tools_of(body),
+        forced=forced_tool(body.get("tool_choice")),
+        schema=schema_of((body.get("text") or {}).get("format")),
         max_tokens=body.get("max_output_tokens"),
         stream=bool(body.get("stream")),
     )
@@ -110,19 +90,16 @@ def _turns(items: list[Mapping[str, Any]]) -> Iterator[Turn]:
             yield Turn("assistant", "", tuple(calls))
             calls = []
         if kind == "message":
-            role = item["role"]
-            text = text_of(item["content"])
-            yield Turn("system" if role == "developer" else role, text)
+            yield Turn(role_of(item), text_of(item["content"]))
         elif kind == "function_call_output":
-            text = text_of(item["output"])
-            yield Turn("tool", text, (), (item["call_id"],))
+            yield Turn("tool", text_of(item["output"]), (), (item["call_id"],))
     if calls:
         yield Turn("assistant", "", tuple(calls))
 
 
-def _response(prompt: Prompt, reply: MockReply, status: str) -> dict[str, Any]:
-    done = status != "in_progress"
-    reason = _INCOMPLETE.get(reply.finish_reason) if done else None
+def build_reply(prompt: Prompt, reply: MockReply) -> dict[str, Any]:
+    status = _status(reply)
+    reason = _INCOMPLETE.get(reply.finish_reason)
     given = {
         name: default if prompt.body.get(name) is None else prompt.body[name]
         for name, default in _ECHOED.items()
@@ -137,10 +114,10 @@ def _response(prompt: Prompt, reply: MockReply, status: str) -> dict[str, Any]:
         "error": None,
         "incomplete_details": {"reason": reason} if reason else None,
         "model": prompt.model,
-        "output": _items(prompt, reply) if done else [],
+        "output": _items(prompt, reply),
         **given,
         "service_tier": "default",
-        "usage": _usage(reply) if done else None,
+        "usage": _usage(reply),
     }
 
 
@@ -172,12 +149,13 @@ def _items(prompt: Prompt, reply: MockReply) -> list[dict[str, Any]]:
             item["encrypted_content"] = f"mock-{prompt.key}"
         items.append(item)
     if reply.text or not reply.calls:
+        part = {"type": "output_text", "annotations": [], "logprobs": []}
         items.append(
             {
                 "id": f"msg_{prompt.key}",
                 "type": "message",
                 "status": _status(reply),
-                "content": [_part(reply.text)],
+                "content": [{**part, "text": reply.text}],
                 "role": "assistant",
             }
         )
@@ -195,107 +173,76 @@ def _items(prompt: Prompt, reply: MockReply) -> list[dict[str, Any]]:
     return items
 
 
-def _part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
-
-
-def build_reply(prompt: Prompt, reply: MockReply) -> bytes:
-    body = _response(prompt, reply, _status(reply))
-    return f"{to_json(body, indent=2)}\n".encode()
+# Type of an item -> what differs in it when it is announced.
+_BEGUN: Final[Mapping[str, Mapping[str, Any]]] = {
+    "message": {"status": "in_progress", "content": []},
+    "reasoning": {"summary": []},
+    "function_call": {"status": "in_progress", "arguments": ""},
+}
 
 
 def iter_events(prompt: Prompt, reply: MockReply) -> Iterator[Event]:
     numbers = count()
 
     def event(kind: str, tokens: int = 0, **fields: Any) -> Event:
-        data = to_json({"type": kind, **fields, "sequence_number": next(numbers)})
-        return Event(tokens, f"event: {kind}\ndata: {data}\n\n".encode())
+        data = {"type": f"response.{kind}", **fields, "sequence_number": next(numbers)}
+        return Event(tokens, sse(data))
 
-    begun = _response(prompt, reply, "in_progress")
-    yield event("response.created", response=begun)
-    yield event("response.in_progress", response=begun)
-    for index, item in enumerate(_items(prompt, reply)):
-        empty, steps = _STEPS[item["type"]](item)
-        yield event("response.output_item.added", item=empty, output_index=index)
-        for kind, tokens, fields in steps:
-            yield event(kind, tokens, item_id=item["id"], output_index=index, **fields)
-        yield event("response.output_item.done", item=item, output_index=index)
-    status = _status(reply)
-    yield event(f"response.{status}", response=_response(prompt, reply, status))
-
-
-_Steps = Iterator[tuple[str, int, dict[str, Any]]]
-
-
-def _message_steps(item: dict[str, Any]) -> tuple[dict[str, Any], _Steps]:
-    """The item as it is first announced; then kind, tokens, fields of its events."""
-
-    def steps() -> _Steps:
-        text = item["content"][0]["text"]
-        at = {"content_index": 0}
-        yield "response.content_part.added", 0, {**at, "part": _part("")}
-        for piece in split_words(text):
-            delta = {**at, "delta": piece, "logprobs": []}
-            yield "response.output_text.delta", 1, delta
-        done = {**at, "text": text, "logprobs": []}
-        yield "response.output_text.done", 0, done
-        yield "response.content_part.done", 0, {**at, "part": _part(text)}
-
-    return {**item, "status": "in_progress", "content": []}, steps()
-
-
-def _reasoning_steps(item: dict[str, Any]) -> tuple[dict[str, Any], _Steps]:
-    def steps() -> _Steps:
-        part = item["summary"][0]
-        at = {"summary_index": 0}
-        prefix = "response.reasoning_summary"
-        yield f"{prefix}_part.added", 0, {**at, "part": {**part, "text": ""}}
-        for piece in split_words(part["text"]):
-            yield f"{prefix}_text.delta", 1, {**at, "delta": piece}
-        yield f"{prefix}_text.done", 0, {**at, "text": part["text"]}
-        yield f"{prefix}_part.done", 0, {**at, "part": part}
-
-    return {**item, "summary": []}, steps()
-
-
-def _call_steps(item: dict[str, Any]) -> tuple[dict[str, Any], _Steps]:
-    def steps() -> _Steps:
-        prefix = "response.function_call_arguments"
-        for number, piece in enumerate(fragments(item["arguments"])):
-            yield f"{prefix}.delta", 0 if number else 1, {"delta": piece}
-        yield f"{prefix}.done", 0, {"arguments": item["arguments"]}
-
-    return {**item, "status": "in_progress", "arguments": ""}, steps()
-
-
-_STEPS: Final = {
-    "message": _message_steps,
-    "reasoning": _reasoning_steps,
-    "function_call": _call_steps,
-}
-
-
-def build_error_event(failure: Failure) -> bytes:
-    error = error_object(failure)
-    data = {
-        "type": "error",
-        "code": error["code"] or error["type"],
-        "message": failure.message,
-        "param": None,
-        "sequence_number": 0,
+    done = build_reply(prompt, reply)
+    begun = {
+        **done,
+        "status": "in_progress",
+        "completed_at": None,
+        "incomplete_details": None,
+        "output": [],
+        "usage": None,
     }
-    return f"event: error\ndata: {to_json(data)}\n\n".encode()
+    yield event("created", response=begun)
+    yield event("in_progress", response=begun)
+    for index, item in enumerate(done["output"]):
+        empty = {**item, **_BEGUN[item["type"]]}
+        yield event("output_item.added", item=empty, output_index=index)
+        for kind, tokens, fields in _steps(item):
+            yield event(kind, tokens, item_id=item["id"], output_index=index, **fields)
+        yield event("output_item.done", item=item, output_index=index)
+    yield event(done["status"], response=done)
 
 
-FORMAT: Final = MockFormat(
+def _steps(item: dict[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Kind, tokens, fields of the events between an item's first and its last."""
+    if item["type"] == "function_call":
+        kind, text = "function_call_arguments", item["arguments"]
+        for number, piece in enumerate(fragments(text)):
+            yield f"{kind}.delta", 0 if number else 1, {"delta": piece}
+        yield f"{kind}.done", 0, {"arguments": text}
+        return
+    at: dict[str, Any]
+    if item["type"] == "message":
+        [part] = item["content"]
+        part_kind, kind, at = "content_part", "output_text", {"content_index": 0}
+        more: dict[str, Any] = {"logprobs": []}
+    else:
+        [part] = item["summary"]
+        part_kind, kind = "reasoning_summary_part", "reasoning_summary_text"
+        at, more = {"summary_index": 0}, {}
+    yield f"{part_kind}.added", 0, {**at, "part": {**part, "text": ""}}
+    for piece in split_words(part["text"]):
+        yield f"{kind}.delta", 1, {**at, "delta": piece, **more}
+    yield f"{kind}.done", 0, {**at, "text": part["text"], **more}
+    yield f"{part_kind}.done", 0, {**at, "part": part}
+
+
+def _build_error_event(failure: Failure) -> bytes:
+    error = mock_openai.build_error(failure)["error"]
+    code = error["code"] or error["type"]
+    return sse({**error, "type": "error", "code": code, "sequence_number": 0})
+
+
+FORMAT: Final = mock_openai.FORMAT._replace(
     parse_prompt=parse_prompt,
     build_reply=build_reply,
     iter_events=iter_events,
-    build_error=build_error,
-    build_error_event=build_error_event,
-    headers=headers,
-    error_headers=error_headers,
+    build_error_event=_build_error_event,
     # 400, where Chat Completions has 404.
     unknown_model=(400, "The requested model '{}' does not exist."),
-    bad_key=BAD_KEY,
 )

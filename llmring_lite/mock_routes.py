@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from llmring_lite.mock import Mock, MockAnswer, load_format
 from llmring_lite.mock_http import MockRequest
-from llmring_lite.mock_reply import CREATED, Failure, to_json
+from llmring_lite.mock_model import Failure
+from llmring_lite.mock_reply import CREATED, to_json
 
 _WIRES: Final[Mapping[str, str]] = {
     "/chat/completions": "openai",
@@ -58,11 +59,11 @@ def route(mock: Mock, request: MockRequest) -> MockAnswer:
 def _no_such_path(method: str, path: str) -> MockAnswer:
     wire = next((w for p, w in _PREFIXES.items() if path.startswith(p)), "openai")
     format_ = load_format(wire)
-    failure = Failure(404, f"Invalid URL ({method} {path})", "0" * 24)
+    failure = Failure(404, f"Invalid URL ({method} {path})")
     return MockAnswer(
         status=404,
-        headers={"content-type": format_.error_type},
-        body=format_.build_error(failure),
+        headers={"content-type": format_.content_type},
+        body=format_.encode(format_.build_error(failure)),
     )
 
 
