@@ -18,7 +18,6 @@ from llmring_lite.cli_receipts import (
 from llmring_lite.exceptions import ReceiptError
 from llmring_lite.receipts_certify import check_bundle, make_bundle, make_checkpoint
 from llmring_lite.receipts_place import KEY_VARIABLE, default_key, find_key
-from llmring_lite.receipts_sign import make_key, parse_public_key
 from llmring_lite.receipts_verify import Report, load_certificate, verify
 
 # verify --------------------------------------------------------------------------
@@ -41,7 +40,11 @@ def add_verify_arguments(parser: ArgumentParser) -> None:
 
 
 def run_verify(args: Namespace) -> int:
-    public_key = None if args.public_key is None else parse_public_key(args.public_key)
+    public_key = None
+    if args.public_key is not None:
+        from llmring_lite.receipts_sign import parse_public_key  # see there
+
+        public_key = parse_public_key(args.public_key)
     kept = None if args.checkpoint is None else load_certificate(args.checkpoint)
     report = verify(receipts_of(args), public_key=public_key, checkpoint=kept)
     wrong: list[str] = []
@@ -107,6 +110,8 @@ def add_key_option(parser: ArgumentParser) -> None:
 
 
 def run_keygen(args: Namespace) -> int:
+    from llmring_lite.receipts_sign import make_key  # see there
+
     path = args.key or default_key()
     say(make_key(path).public_key)
     note(f"The private key is in {path}; above is the public one, to give to others.")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
 from llmring_lite.exceptions import LockfileError, ReceiptError
@@ -30,7 +30,9 @@ from llmring_lite.receipts_line import (
     parse_line,
     stamp,
 )
-from llmring_lite.receipts_sign import Signer, load_signer
+
+if TYPE_CHECKING:
+    from llmring_lite.receipts_sign import Signer
 
 # What every header begins with: its members are sorted.
 _HEADER_BEGINS: Final = b'{"created_at":"'
@@ -249,6 +251,8 @@ class _Writer:
     def _load_signer(self) -> Signer | None:
         path = self._file.key_path
         if path is not None and self._own_signer is None:
+            from llmring_lite.receipts_sign import load_signer  # see there
+
             self._own_signer = load_signer(path)
         return self._own_signer
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 from llmring_lite.exceptions import ReceiptError
 from llmring_lite.receipts_line import FORMAT, VERSION, Sealed, parse_line, seal, stamp
 from llmring_lite.receipts_read import Period, iter_receipts
-from llmring_lite.receipts_sign import Signer, load_signer
 from llmring_lite.receipts_stats import Key, Totals, in_order, summarize
 from llmring_lite.receipts_verify import Report, verify
 
@@ -128,8 +127,10 @@ def _rows(names: Sequence[str], groups: Mapping[Key, Totals]) -> list[dict[str, 
 def _sealed(
     content: dict[str, Any], report: Report, key_path: str | None
 ) -> dict[str, Any]:
-    signer: Signer | None = None
+    signer = None
     if report.public_key is not None:
+        from llmring_lite.receipts_sign import load_signer  # see there
+
         signer = None if key_path is None else load_signer(key_path)
         if signer is None or signer.public_key != report.public_key:
             raise ReceiptError(

@@ -111,7 +111,9 @@ def unseal(line: bytes) -> Sealed | None:
         # Otherwise it is spelt in another way, or a member comes twice.
         if join(texts.values()) != line:
             return None
-        body = _body(texts)
+        texts.pop("signature", None)
+        texts.pop("hash", None)
+        body = join(texts.values())
     except (ValueError, TypeError):
         return None
     if record.get("hash") != sha256(body).hexdigest():
@@ -128,17 +130,12 @@ def seal(content: Mapping[str, Any], signer: Signer | None) -> tuple[bytes, str]
     # Sorted once, with what is only known later in its place.
     added = dict.fromkeys(("hash",) if signer is None else ("hash", "signature"))
     texts = members({**content, **added})
-    body = _body(texts)
+    body = join([text for name, text in texts.items() if name not in added])
     digest = sha256(body).hexdigest()
     texts["hash"] = f'"hash":"{digest}"'
     if signer is not None:
         texts["signature"] = f'"signature":"{signer.sign(body)}"'
     return join(texts.values()), digest
-
-
-def _body(texts: Mapping[str, str]) -> bytes:
-    """What is hashed and signed."""
-    return join([texts[name] for name in texts if name not in ("hash", "signature")])
 
 
 class Lines:

@@ -1,7 +1,8 @@
 """Signatures of receipts: Ed25519, by way of the package `cryptography`.
 
 Only who signs or checks a signature needs that package (`pip install
-'llmring-lite[receipts]'`); it is loaded by the first use.
+'llmring-lite[receipts]'`), so only they import this module; without the package that
+raises ReceiptError.
 
 A private key is a PEM file (PKCS 8, not encrypted) for its owner's eyes only. A public
 key is the Base64 of its 32 bytes, a signature that of its 64 bytes:
@@ -13,15 +14,21 @@ from __future__ import annotations
 import os
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from typing import TYPE_CHECKING, Any
 
 from llmring_lite.exceptions import ReceiptError
 
-if TYPE_CHECKING:
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
         Ed25519PrivateKey,
         Ed25519PublicKey,
     )
+except ImportError:
+    raise ReceiptError(
+        "signed receipts need the package cryptography: "
+        "pip install 'llmring-lite[receipts]'"
+    ) from None
 
 
 class Signer:
@@ -50,9 +57,8 @@ class Checker:
         """`public_key` in Base64.
 
         Raises:
-            ReceiptError: It is no Ed25519 key, or `cryptography` is not installed.
+            ReceiptError: It is no Ed25519 key.
         """
-        ed25519 = _ed25519()
         self.public_key = public_key
         raw = _decoded(public_key, 32)
         if raw is None:
@@ -60,12 +66,10 @@ class Checker:
                 f"{public_key!r} is no public key: expected is the Base64 of the 32 "
                 "bytes of an Ed25519 key, as `receipts keygen` prints it"
             )
-        self._key: Ed25519PublicKey = ed25519.Ed25519PublicKey.from_public_bytes(raw)
+        self._key = Ed25519PublicKey.from_public_bytes(raw)
 
     def is_valid(self, signature: object, data: bytes) -> bool:
         """Is it this key's signature of the data?"""
-        from cryptography.exceptions import InvalidSignature
-
         raw = _decoded(signature, 64)
         if raw is None:
             return False
@@ -80,12 +84,9 @@ def make_key(path: str | os.PathLike[str]) -> Signer:
     """Make a private key and write it to a new file with mode 0600.
 
     Raises:
-        ReceiptError: The file exists or can't be written, or `cryptography` is not
-            installed.
+        ReceiptError: The file exists or can't be written.
     """
-    from cryptography.hazmat.primitives import serialization
-
-    key = _ed25519().Ed25519PrivateKey.generate()
+    key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -113,13 +114,8 @@ def load_signer(path: str | os.PathLike[str]) -> Signer:
     """The signer with the private key of a file.
 
     Raises:
-        ReceiptError: The file can't be read or holds no such key, or `cryptography` is
-            not installed.
+        ReceiptError: The file can't be read or holds no such key.
     """
-    ed25519 = _ed25519()
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -134,7 +130,7 @@ def load_signer(path: str | os.PathLike[str]) -> Signer:
         raise ReceiptError(
             f"{name} holds no private key in PEM without a password"
         ) from None
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
+    if not isinstance(key, Ed25519PrivateKey):
         raise ReceiptError(f"the key in {name} is no Ed25519 key")
     return Signer(key)
 
@@ -143,7 +139,7 @@ def parse_public_key(text: str) -> str:
     """A public key in Base64 from Base64, from PEM, or from a file with either.
 
     Raises:
-        ReceiptError: It is none of these, or `cryptography` is not installed.
+        ReceiptError: It is none of these.
     """
     if os.path.isfile(text):
         try:
@@ -154,15 +150,11 @@ def parse_public_key(text: str) -> str:
     text = text.strip()
     if not text.startswith("-----BEGIN"):
         return Checker(text).public_key
-    ed25519 = _ed25519()
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-
     try:
         key = serialization.load_pem_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm):
         key = None
-    if not isinstance(key, ed25519.Ed25519PublicKey):
+    if not isinstance(key, Ed25519PublicKey):
         raise ReceiptError("the PEM given holds no public Ed25519 key")
     return _text_of(key)
 
@@ -180,17 +172,5 @@ def _decoded(text: object, length: int) -> bytes | None:
     except Base64Error:
         return None
     # The unused bits of the last character could be set in several ways.
-    if len(raw) != length or b64encode(raw).decode() != text:
-        return None
-    return raw
-
-
-def _ed25519() -> Any:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError:
-        raise ReceiptError(
-            "signed receipts need the package cryptography: "
-            "pip install 'llmring-lite[receipts]'"
-        ) from None
-    return ed25519
+    is_exact = len(raw) == length and b64encode(raw).decode() == text
+    return raw if is_exact else None

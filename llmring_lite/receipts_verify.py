@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmring_lite.exceptions import LockfileError, ReceiptError
 from llmring_lite.lockfile_write import locked_folder
@@ -32,7 +32,9 @@ from llmring_lite.receipts_line import (
     parse_line,
     unseal,
 )
-from llmring_lite.receipts_sign import Checker
+
+if TYPE_CHECKING:
+    from llmring_lite.receipts_sign import Checker
 
 _PATIENCE_S: Final = 2.0
 
@@ -106,7 +108,8 @@ def verify(
     try:
         size = _settled_size(name)
         with open(name, "rb") as file:
-            return _Walk(name, file, size, public_key, checkpoint).run()
+            lines = _iter_lines(file, size)
+            return _Walk(name, lines, public_key, checkpoint).run()
     except OSError as error:
         raise ReceiptError(f"can't read {name}: {error.strerror}") from error
 
@@ -131,21 +134,6 @@ def load_certificate(path: str | os.PathLike[str]) -> Sealed:
     return sealed
 
 
-def check_certificate(sealed: Sealed, public_key: str | None) -> None:
-    """Was it signed by the key? Without a key it need not be signed.
-
-    Raises:
-        ReceiptError: It wasn't.
-    """
-    if public_key is None:
-        return
-    signature = sealed.record.get("signature")
-    if not Checker(public_key).is_valid(signature, sealed.body):
-        raise ReceiptError(
-            f"the {sealed.record.get('kind')} is not signed by the key {public_key}"
-        )
-
-
 def _settled_size(name: str) -> int:
     """The size of the file while nobody is writing a line."""
     target = os.path.realpath(name)
@@ -162,23 +150,23 @@ class _Walk:
     def __init__(
         self,
         path: str,
-        file: IO[bytes],
-        size: int,
+        lines: Iterator[bytes],
         public_key: str | None,
         checkpoint: Sealed | None,
     ) -> None:
         self.path = path
-        self._lines = _iter_lines(file, size)
+        self._lines = lines
         self._wanted_key = public_key
         self._checkpoint = checkpoint
         self._header: dict[str, Any] = {}
         self._checker: Checker | None = None
+        # Of the last line in order: all of it, and its hash.
         self._last: Sealed | None = None
+        self._hash = NO_HASH
         self._count = self._receipts = self._mended = 0
 
     def run(self) -> Report:
         problem = self._find_problem()
-        last = self._last
         return Report(
             path=self.path,
             problem=problem,
@@ -187,8 +175,8 @@ class _Walk:
             mended=self._mended,
             file_id=self._header.get("file_id"),
             public_key=self._header.get("public_key"),
-            seq=-1 if last is None else last.seq,
-            hash=NO_HASH if last is None else last.hash,
+            seq=self._count - 1,
+            hash=self._hash,
         )
 
     def _find_problem(self) -> Problem | None:
@@ -198,15 +186,15 @@ class _Walk:
                 return problem
         if self._count == 0:
             return Problem(1, "truncated", "the file is empty")
-        covered = -1 if self._checkpoint is None else self._checkpoint.seq
-        if covered >= self._count:
-            return Problem(
-                self._count + 1,
-                "truncated",
-                f"the file ends after line {self._count}, but had {covered + 1} lines "
-                "when the checkpoint was made",
-            )
-        return None
+        covered = 0 if self._checkpoint is None else self._checkpoint.seq + 1
+        if covered <= self._count:
+            return None
+        return Problem(
+            self._count + 1,
+            "truncated",
+            f"the file ends after line {self._count}, but had {covered} lines "
+            "when the checkpoint was made",
+        )
 
     def _check(self, number: int, raw: bytes) -> Problem | None:
         if not raw.endswith(b"\n"):
@@ -221,13 +209,12 @@ class _Walk:
         line = unseal(raw[:-1])
         if line is None:
             return Problem(number, "edited", "its content is not what was hashed")
-        expected = self._last.hash if self._last is not None else NO_HASH
-        if line.seq != number - 1 or line.prev != expected:
+        if line.seq != number - 1 or line.prev != self._hash:
             return self._out_of_place(number, line)
         problem = self._check_header(line) if number == 1 else None
         problem = problem or self._check_author(number, line)
         if problem is None:
-            self._last = line
+            self._last, self._hash = line, line.hash
             self._count = number
             self._receipts += line.record.get("kind") == "receipt"
             self._mended += line.record.get("kind") == "mended"
@@ -246,41 +233,49 @@ class _Walk:
         key = header.get("public_key")
         if self._wanted_key is not None and key != self._wanted_key:
             found = "is not signed" if key is None else f"is signed with the key {key}"
-            return Problem(
-                1, "wrong_key", f"the file {found}, not with {self._wanted_key}"
-            )
+            wanted = f"the file {found}, not with {self._wanted_key}"
+            return Problem(1, "wrong_key", wanted)
         if key is not None:
+            from llmring_lite.receipts_sign import Checker  # see there
+
             self._checker = Checker(str(key))
-        if self._checkpoint is not None:
-            check_certificate(self._checkpoint, key)
-            if self._checkpoint.record.get("file_id") != header.get("file_id"):
-                return Problem(
-                    1, "edited", "this is another file than the checkpoint was made of"
-                )
+        kept = self._checkpoint
+        if kept is None:
+            return None
+        if not self._is_signed(kept):
+            kind = kept.record.get("kind")
+            raise ReceiptError(f"the {kind} is not signed by the key {key}")
+        if kept.record.get("file_id") != header.get("file_id"):
+            other = "this is another file than the checkpoint was made of"
+            return Problem(1, "edited", other)
         return None
 
     def _check_author(self, number: int, line: Sealed) -> Problem | None:
-        if self._checker is not None:
-            signature = line.record.get("signature")
-            if signature is None:
+        if not self._is_signed(line):
+            if line.record.get("signature") is None:
                 return Problem(number, "wrong_key", "it is not signed")
-            if not self._checker.is_valid(signature, line.body):
-                return Problem(
-                    number,
-                    "wrong_key",
-                    "its signature is not by the key of the file: it was edited and "
-                    "hashed anew, or another key signed it",
-                )
-        checkpoint = self._checkpoint and self._checkpoint.record
+            return Problem(
+                number,
+                "wrong_key",
+                "its signature is not by the key of the file: it was edited and "
+                "hashed anew, or another key signed it",
+            )
+        kept = self._checkpoint
         if (
-            checkpoint
-            and checkpoint.get("seq") == line.seq
-            and checkpoint.get("head") != line.hash
+            kept is not None
+            and kept.seq == line.seq
+            and kept.record.get("head") != line.hash
         ):
             return Problem(
                 number, "edited", "up to here the file is not what the checkpoint saw"
             )
         return None
+
+    def _is_signed(self, sealed: Sealed) -> bool:
+        """By the key of the file, if it has one."""
+        return self._checker is None or self._checker.is_valid(
+            sealed.record.get("signature"), sealed.body
+        )
 
     # What happened? --------------------------------------------------------------
 
@@ -291,11 +286,14 @@ class _Walk:
             return Problem(number, "inserted", "it has no place in a file of receipts")
         if seq > wanted:
             return self._too_early(number, line)
-        if seq < wanted:
-            return self._too_late(number, line)
         following = self._next()
-        expected = NO_HASH if self._last is None else self._last.hash
-        if following is not None and following.prev == expected:
+        if seq < wanted:
+            # Of two lines for one place the file goes on from the right one.
+            last = self._last
+            is_rival = last and line.prev == last.prev and line.hash != last.hash
+            goes_on = following is None or following.prev == line.hash
+            return _stranger(number - 1 if is_rival and goes_on else number)
+        if following is not None and following.prev == self._hash:
             return _stranger(number)
         if self._last is None or (following and following.prev != line.hash):
             return Problem(number, "edited", "it is chained to another line before it")
@@ -303,24 +301,14 @@ class _Walk:
             number - 1, "edited", "the next line is chained to another content of it"
         )
 
-    def _too_late(self, number: int, line: Sealed) -> Problem:
-        """Its number has been passed."""
-        last = self._last
-        if last is not None and line.prev == last.prev and line.hash != last.hash:
-            # Two lines for one place: the file goes on from the one that belongs there.
-            following = self._next()
-            if following is None or following.prev == line.hash:
-                return _stranger(number - 1)
-        return _stranger(number)
-
     def _too_early(self, number: int, line: Sealed) -> Problem:
         """Its number has not been reached."""
         wanted = number - 1
         found_wanted = found_again = belongs = False
         while (other := self._next(skip=True)) is not None:
-            found_wanted = found_wanted or other.seq == wanted
-            found_again = found_again or other.seq == line.seq
-            belongs = belongs or other.hash == line.prev
+            found_wanted |= other.seq == wanted
+            found_again |= other.seq == line.seq
+            belongs |= other.hash == line.prev
         if found_wanted and (found_again or not belongs):
             return _stranger(number)
         if found_wanted:

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
-from receipt_files import filled, records_of
+from receipt_files import filled, new_file, receipt, records_of
 
+from llmring_lite import cli
 from llmring_lite.exceptions import ReceiptError
 from llmring_lite.receipts_canonical import canonicalize
 from llmring_lite.receipts_sign import (
@@ -200,17 +201,22 @@ def test_an_unreadable_public_key_is_refused(tmp_path: Path) -> None:
         parse_public_key(str(tmp_path / "key"))
 
 
+@pytest.mark.parametrize("command", ["keygen", "verify", "checkpoint"])
 def test_without_the_extra_the_error_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
 ) -> None:
-    make_key(tmp_path / "key")
-    name = "cryptography.hazmat.primitives.asymmetric"
-    monkeypatch.delattr(sys.modules[name], "ed25519")
-    monkeypatch.setitem(sys.modules, f"{name}.ed25519", None)  # type: ignore[arg-type]
-    for use in (
-        lambda: load_signer(tmp_path / "key"),
-        lambda: make_key(tmp_path / "other"),
-        lambda: Checker(in_base64(PUBLIC)),
-    ):
-        with pytest.raises(ReceiptError, match=r"llmring-lite\[receipts\]"):
-            use()
+    path, key = tmp_path / "r.jsonl", tmp_path / "key"
+    make_key(key)
+    filled(path, 1, key)
+    name = "cryptography.hazmat.primitives.asymmetric.ed25519"
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "llmring_lite.receipts_sign")
+    monkeypatch.setenv("LLMRING_RECEIPTS", str(path))
+    monkeypatch.setenv("LLMRING_RECEIPTS_KEY", str(key))
+    assert cli.main(["receipts", command]) == 1
+    assert "pip install 'llmring-lite[receipts]'" in capsys.readouterr().err
+    with pytest.raises(ReceiptError, match=r"llmring-lite\[receipts\]"):
+        new_file(path, key).append(receipt())
