@@ -119,7 +119,14 @@ def _levels(model: str) -> tuple[str, ...]:
     if version is not None and version < 2.5:
         return ()
     known = tuple(_BUDGETS)
-    return known[1:] if _since_3(model) and _is_pro(model) else known
+    return known[1:] if _since_3(model) and not _has_minimal(model) else known
+
+
+def _has_minimal(model: str) -> bool:
+    """Of the models since Gemini 3, Flash up to 3.6 and Flash-Lite."""
+    if model.endswith("flash-latest"):
+        return False
+    return not _is_pro(model) and ("lite" in model or (generation(model) or 0) < 3.7)
 
 
 def _since_3(model: str) -> bool:

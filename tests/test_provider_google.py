@@ -116,6 +116,13 @@ THINKING = [
         {"reasoning_effort": "medium"},
         {"thinkingLevel": "medium"},
     ),
+    ("gemini-flash-latest", {"reasoning_effort": "minimal"}, {"thinkingLevel": "low"}),
+    ("gemini-3.8-flash", {"reasoning_effort": "minimal"}, {"thinkingLevel": "low"}),
+    (
+        "gemini-3.7-flash-lite",
+        {"reasoning_effort": "minimal"},
+        {"thinkingLevel": "minimal"},
+    ),
     ("gemma-4-31b-it", {"reasoning_effort": "minimal"}, {"thinkingLevel": "minimal"}),
     ("gemini-3.5-flash", {"reasoning_effort": "xhigh"}, {"thinkingLevel": "high"}),
     ("gemini-2.5-flash", {"reasoning_effort": "max"}, {"thinkingBudget": 24576}),
