@@ -13,7 +13,9 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
 
 from llmring_lite import provider_openai
 from llmring_lite.deadline import Deadline
@@ -29,6 +31,13 @@ from llmring_lite.provider import Endpoint, HTTPRequest, WireFormat
 from llmring_lite.schemas import LLMRequest
 
 _KEPT_REQUESTS: Final = 100
+
+_BROKEN: Final[Mapping[str, str]] = {
+    "close": "was closed",
+    "reset": "was reset",
+    "hang": "was hung up by the caller",
+}
+"""Ending of an answer -> what became of the connection."""
 
 
 def _build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
@@ -49,38 +58,19 @@ WIRE: Final = WireFormat(
 )
 
 
-class Cancellable(Protocol):
-    """What is wanted of `transport_deadline.Exchange`: a way to be woken up."""
-
-    def attach(self, sock: Any) -> None: ...
-
-
-class _Waker:
-    """Ends a wait from another thread. Has the method that is called on a socket."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def shutdown(self, _how: int = 0) -> None:
-        self._event.set()
-
-    def wait(self, seconds: float | None) -> bool:
-        """True if it was ended before its time."""
-        return self._event.wait(seconds)
-
-
 class StreamReply:
     """An answer that is arriving; what `transport.StreamReply` is to a socket."""
 
     def __init__(
-        self, answer: MockAnswer, endpoint: Endpoint, deadline: Deadline, waker: _Waker
+        self, answer: MockAnswer, endpoint: Endpoint, deadline: Deadline
     ) -> None:
         self.status = answer.status
         self.headers: Mapping[str, str] = answer.headers
         self._answer = answer
         self._endpoint = endpoint
         self._deadline = deadline
-        self._waker = waker
+        self._hung_up = threading.Event()
+        deadline.on_cancel(self._hung_up.set)
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives.
@@ -98,9 +88,9 @@ class StreamReply:
             if data:
                 yield data
         if self._answer.ending == "hang":
-            self._wait(None)
+            self._wait()
         if self._answer.ending in _BROKEN:
-            raise self._broken(_BROKEN[self._answer.ending])
+            raise self._broken_off(self._answer.ending)
 
     def read(self) -> bytes:
         """The rest of the body. Raises as `chunks` does, with `.partial`."""
@@ -118,7 +108,7 @@ class StreamReply:
 
     def close(self) -> None:
         """Hang up. May be called from another thread."""
-        self._waker.shutdown()
+        self._hung_up.set()
 
     def start(self) -> None:
         """Wait for the answer to begin.
@@ -130,48 +120,38 @@ class StreamReply:
         if self._answer.status:
             return
         if self._answer.ending == "hang":
-            self._wait(None)
+            self._wait()
         raise ProviderConnectionError(
             f"no reply from the mock (the connection {_BROKEN[self._answer.ending]})",
             provider=self._endpoint.name,
         )
 
-    def _wait(self, seconds: float | None) -> None:
-        """Wait; None is for ever, which ends with the deadline or a hang-up."""
+    def _wait(self, seconds: float = inf) -> None:
+        """Wait, unless the deadline or a hang-up comes first."""
         left = self._deadline.remaining()
-        is_late = seconds is None or seconds >= left
-        pause = max(0.0, left if seconds is None else min(seconds, left))
-        if self._waker.wait(None if pause == float("inf") else pause):
-            raise self._broken(_BROKEN["hang"])
-        if is_late:
+        pause = max(0.0, min(seconds, left))
+        if self._hung_up.wait(None if pause == inf else pause):
+            raise self._broken_off("hang")
+        if seconds >= left:
             raise ProviderTimeoutError(
                 "the deadline passed before the mock's reply was complete",
                 provider=self._endpoint.name,
             )
 
-    def _broken(self, how: str) -> ProviderResponseError:
+    def _broken_off(self, ending: str) -> ProviderResponseError:
         return ProviderResponseError(
-            f"the reply from the mock broke off (the connection {how})",
+            f"the reply from the mock broke off (the connection {_BROKEN[ending]})",
             provider=self._endpoint.name,
         )
 
 
-_BROKEN: Final[Mapping[str, str]] = {
-    "close": "was closed",
-    "reset": "was reset",
-    "hang": "was hung up by the caller",
-}
-
-
+@dataclass(slots=True)
 class Reply:
     """A complete answer: status, headers, body."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class MockProvider:
@@ -217,13 +197,7 @@ class MockProvider:
             self._pid = os.getpid()
         return self._mock
 
-    def send(
-        self,
-        request: HTTPRequest,
-        key: object,
-        deadline: Deadline,
-        exchange: Cancellable | None = None,
-    ) -> Reply:
+    def send(self, request: HTTPRequest, key: object, deadline: Deadline) -> Reply:
         """The whole answer, whatever its status.
 
         Raises:
@@ -232,15 +206,11 @@ class MockProvider:
                 for.
             InvalidRequestError: The body can't be written as JSON.
         """
-        reply = self.stream(request, key, deadline, exchange)
+        reply = self.stream(request, key, deadline)
         return Reply(reply.status, reply.headers, reply.read())
 
     def stream(
-        self,
-        request: HTTPRequest,
-        key: object,
-        deadline: Deadline,
-        exchange: Cancellable | None = None,
+        self, request: HTTPRequest, key: object, deadline: Deadline
     ) -> StreamReply:
         """The answer as soon as it begins. Raises as `send`."""
         try:
@@ -250,12 +220,8 @@ class MockProvider:
                 f"the request can't be written as JSON: {error}"
             ) from error
         self.requests.append(json.loads(body))
-        waker = _Waker()
-        if exchange is not None:
-            exchange.attach(waker)
-        path = request.url.partition("://")[2].partition("/")[2]
-        answer = self._current().answer("mock", f"/{path}", {}, body)
-        reply = StreamReply(answer, self.endpoint, deadline, waker)
+        answer = self._current().answer("mock", "/chat/completions", {}, body)
+        reply = StreamReply(answer, self.endpoint, deadline)
         reply.start()
         if 300 <= reply.status < 400:
             raise ProviderResponseError(
