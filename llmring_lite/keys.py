@@ -73,12 +73,15 @@ class Origin(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         # Spelt out rather than asked of `ipaddress`: 127.1, 2130706433 or
-        # ::ffff:127.0.0.1 are names that parsers disagree about.
+        # ::ffff:127.0.0.1 are names that parsers disagree about, and resolvers
+        # look up 127.0.0.08 or 127.0.0.256 as they do any other name.
         return (
             self.host in ("localhost", "::1")
-            or re.fullmatch(r"127(\.\d{1,3}){3}", self.host) is not None
+            or re.fullmatch(_LOOPBACK, self.host) is not None
         )
 
+
+_LOOPBACK: Final = r"127(\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}"
 
 # Deliberately narrower than RFC 3986: user information, backslashes, white space,
 # percent signs, underscores-as-dots, non-ASCII and trailing dots in the host are what
