@@ -170,12 +170,15 @@ def named(
 ) -> ProviderError:
     """The error with provider and model filled in, and without the key.
 
-    Some servers repeat a key that they refuse.
+    Some servers repeat a key that they refuse. Then the frames that the error came
+    through, and its cause, hold the body with the key.
     """
     error.provider = candidate.endpoint.name
     error.model = candidate.model
     if key is not None:
-        error.message = key.redact(error.message)
-        error.partial = key.redact(error.partial)
+        told = (error.message, error.partial)
+        error.message, error.partial = map(key.redact, told)
         error.args = (error.message,)
+        if told != (error.message, error.partial):
+            error.__traceback__ = error.__cause__ = error.__context__ = None
     return error

@@ -33,7 +33,10 @@ def translated(error: BaseException, exchange: Exchange, host: str) -> ProviderE
     Args:
         exchange: In which it happened.
         host: Where the exchange was with.
+
+    The error stays usable as a cause, but shows no key: see `_forget_frames`.
     """
+    _forget_frames(error)
     if exchange.deadline.expired() or isinstance(error, requests.Timeout):
         where = "the reply was complete" if exchange.received else "a reply came"
         return ProviderTimeoutError(f"the deadline passed before {where} from {host}")
@@ -61,3 +64,18 @@ def description(error: BaseException) -> str:
             break
         error = inner
     return f"{type(error).__name__}: {error}"
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Drop what the libraries' frames hold, and the request that requests attaches.
+
+    Both have the headers in them, and tracebacks with local variables are logged.
+    """
+    chain: list[BaseException | None] = [error]
+    for item in chain:
+        if item is None or item.__traceback__ is None:
+            continue
+        item.__traceback__ = None
+        if isinstance(item, requests.RequestException):
+            item.request = None
+        chain += (item.__cause__, item.__context__)

@@ -572,20 +572,37 @@ def echoing_key(sock: socket.socket, request: Received, _: int) -> bool:
     return True
 
 
-def frames_of_ours(error: BaseException) -> str:
-    """What a traceback with local variables shows of this package's frames."""
+def echoing_in_a_reply(sock: socket.socket, request: Received, _: int) -> bool:
+    """A gateway that reports the refused key with status 200."""
+    key = request.headers["authorization"].removeprefix("Bearer ")
+    body = {"error": {"message": f"Incorrect API key provided: {key}"}}
+    streamed = request.json.get("stream")
+    sock.sendall(reply(sse(body) if streamed else json.dumps(body).encode()))
+    return True
+
+
+def garbled(sock: socket.socket, request: Received, _: int) -> bool:
+    sock.sendall(b"garbage\r\n\r\n")
+    return False
+
+
+FAULTS = {"echo": echoing_key, "echo with 200": echoing_in_a_reply, "garbage": garbled}
+
+
+def frames_of(error: BaseException) -> str:
+    """What a traceback with local variables shows, of requests' frames, too."""
     shown = []
     seen: BaseException | None = error
     while seen is not None:
         for frame, _ in traceback.walk_tb(seen.__traceback__):
-            if "llmring_lite" in frame.f_code.co_filename:
+            if frame.f_code.co_filename != __file__:
                 shown += [f"{k}={v!r}" for k, v in frame.f_locals.items()]
         seen = seen.__cause__ or seen.__context__
     return "\n".join(shown)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("fault", ["echo", "refused", "garbage"])
+@pytest.mark.parametrize("fault", [*FAULTS, "refused"])
 def test_no_error_log_repr_or_frame_shows_the_key(
     write: Write,
     monkeypatch: pytest.MonkeyPatch,
@@ -595,10 +612,7 @@ def test_no_error_log_repr_or_frame_shows_the_key(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("A_KEY", SECRET)
-    handler = (
-        echoing_key if fault == "echo" else lambda s, *_: s.sendall(b"garbage\r\n\r\n")
-    )
-    with Loopback(handler) as server:
+    with Loopback(FAULTS.get(fault, garbled)) as server:
         url = server.url if fault != "refused" else "http://127.0.0.1:1"
         write(endpoint("a", url, key="A_KEY"))
         with LLMRing(api_key=SECRET, max_retries=0) as ring:
@@ -607,7 +621,7 @@ def test_no_error_log_repr_or_frame_shows_the_key(
             provider = ring.get_provider("a")
             shown = [repr(ring), repr(provider), repr(vars(provider))]
     error = caught.value
-    shown += [str(error), repr(error), repr(vars(error)), frames_of_ours(error)]
+    shown += [str(error), repr(error), repr(vars(error)), frames_of(error)]
     shown += [record.getMessage() for record in caplog.records]
     shown_with_key = [
         line for text in shown for line in text.splitlines() if SECRET in line
