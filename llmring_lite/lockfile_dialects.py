@@ -5,9 +5,9 @@
     [aliases.P]                name = "provider:model"      llmring's first notes
     [[bindings]]               without a profile            llmring's web page
 
-`iter_bindings` yields the bindings of all of them with the place of each; `modernise`
-rewrites a document in the first form. Both look at shapes only: what a form can't
-explain is passed on as it is, for `lockfile_check` to complain about.
+`iter_bindings` yields the bindings of all of them with the place of each. It looks at
+shapes only: what a form can't explain is passed on as it is, for `lockfile_check` to
+complain about.
 """
 
 from __future__ import annotations
@@ -78,33 +78,6 @@ def iter_profiles(document: dict[str, Any]) -> Iterator[str]:
         yield default_profile(document)
 
 
-def without_nulls(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without the nulls that llmring 1.4 writes to JSON.
-
-    They mean that a key is not set. TOML has none, and is returned as it is.
-    """
-    return _without_nulls(document) if _has_null(document) else document
-
-
-def modernise(document: dict[str, Any]) -> dict[str, Any]:
-    """The same document in the current form. The argument is left as it is."""
-    modern = {key: value for key, value in document.items() if key not in OLD_KEYS}
-    profiles: dict[str, dict[str, Any]] = {}
-    for name, table in _pairs(document.get("profiles")):
-        profiles[name] = {"name": name, **table, "bindings": []}
-    for source in iter_bindings(document):
-        name = source.profile
-        profile = profiles.setdefault(name, {"name": name, "bindings": []})
-        profile["bindings"].append(source.table)
-    for name in iter_profiles(document):
-        profiles.setdefault(name, {"name": name, "bindings": []})
-    versions = document.get("registry_versions")
-    if versions:
-        profile = profiles[default_profile(document)]
-        profile["registry_versions"] = versions | profile.get("registry_versions", {})
-    return {**modern, "profiles": profiles}
-
-
 def _with_models(table: Any) -> Any:
     """A binding's table with `models` for `provider` and `model`."""
     if not isinstance(table, dict) or "models" in table:
@@ -123,16 +96,11 @@ def _from_pair(alias: str, models: Any) -> dict[str, Any]:
     return {"alias": alias, "models": [models] if isinstance(models, str) else models}
 
 
-def _has_null(value: Any) -> bool:
+def without_nulls(value: Any) -> Any:
+    """A copy without the nulls that llmring 1.4 writes to JSON: a key is not set."""
     if isinstance(value, dict):
-        return any(item is None or _has_null(item) for item in value.values())
-    return isinstance(value, list) and any(map(_has_null, value))
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
-    return list(map(_without_nulls, value)) if isinstance(value, list) else value
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return list(map(without_nulls, value)) if isinstance(value, list) else value
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:

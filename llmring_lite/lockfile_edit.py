@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -21,27 +22,22 @@ from llmring_lite.exceptions import (
     LockfileValidationError,
 )
 from llmring_lite.lockfile import Lockfile
-from llmring_lite.lockfile_array import newline_of
-from llmring_lite.lockfile_change import (
-    Change,
-    apply_to_data,
-    apply_to_text,
-    same,
-    without_empty_arrays,
-)
 from llmring_lite.lockfile_check import check
-from llmring_lite.lockfile_dialects import default_profile, modernise, without_nulls
+from llmring_lite.lockfile_dialects import default_profile, without_nulls
 from llmring_lite.lockfile_fields import Invalid
 from llmring_lite.lockfile_fields import models as checked_models
 from llmring_lite.lockfile_file import BOM, format_of, parse, read_text
 from llmring_lite.lockfile_plan import (
     Document,
+    drop_binding,
     find_binding,
-    plan_bind,
-    plan_pins,
+    modernise,
+    put_binding,
+    put_pins,
 )
 from llmring_lite.lockfile_report import LineFinder, messages, validation_error
-from llmring_lite.lockfile_splice import CannotEdit
+from llmring_lite.lockfile_splice import CannotEdit, rewrite, same
+from llmring_lite.lockfile_text import newline_of
 from llmring_lite.lockfile_write import locked, write_atomic
 
 __all__ = [
@@ -54,7 +50,8 @@ __all__ = [
     "write_atomic",
 ]
 
-_Plan: TypeAlias = Callable[[Document, list[str]], list[Change]]
+_Plan: TypeAlias = Callable[[Document, list[str]], None]
+"""Changes a document; what the user should know goes to the list."""
 
 _NEW_FILE: Final = """\
 version = "1.0"
@@ -132,9 +129,9 @@ def bind(
         "guardrails": _plain(guardrails),
     }
 
-    def plan(document: Document, notices: list[str]) -> list[Change]:
+    def plan(document: Document, notices: list[str]) -> None:
         name = profile or default_profile(document)
-        return plan_bind(document, name, alias, references, options, notices)
+        put_binding(document, name, alias, references, options, notices)
 
     return _edit(path, plan, f"bind {alias!r}", make=True)
 
@@ -158,14 +155,14 @@ def unbind(
         LockfileError: The file can't be written.
     """
 
-    def plan(document: Document, notices: list[str]) -> list[Change]:
+    def plan(document: Document, notices: list[str]) -> None:
         name = profile or default_profile(document)
         source = find_binding(document, name, alias)
         if source is None:
             lockfile = Lockfile.load(path)
             lockfile.get_profile(name)
             raise lockfile.alias_not_found(alias, name)
-        return [Change("remove", source.path)]
+        drop_binding(document, source)
 
     return _edit(path, plan, f"unbind {alias!r}")
 
@@ -190,10 +187,10 @@ def pin_registry_versions(
         LockfileError: The file can't be written.
     """
 
-    def plan(document: Document, notices: list[str]) -> list[Change]:
+    def plan(document: Document, notices: list[str]) -> None:
         name = profile or default_profile(document)
         Lockfile.load(path).get_profile(name)
-        return plan_pins(document, name, versions)
+        put_pins(document, name, versions)
 
     return _edit(path, plan, "pin registry versions")
 
@@ -296,49 +293,58 @@ def _edit(
 
 
 def _carry_out(old: _Version, name: str, plan: _Plan, notices: list[str]) -> _Version:
-    """The version after the plan's changes."""
+    """The version after what the plan says."""
     format = format_of(name)
-    document = old.document
+    intended = deepcopy(old.document)
     try:
-        changes = plan(document, notices)
-        intended = apply_to_data(document, changes)
-        if not changes:
+        plan(intended, notices)
+        if same(intended, old.document):
             return old
         if format == "json":
             return _Version(_json_text(old.text, intended), intended)
-        return _in_place(old.text, changes, intended)
+        return _in_place(old, intended)
     except CannotEdit:
         notices.clear()
     # What is wrong with the file as it is has to be said first.
-    Lockfile.from_document(document, text=old.text, path=name, format=format)
-    document = modernise(without_nulls(document))
-    intended = apply_to_data(document, plan(document, notices))
+    Lockfile.from_document(old.document, text=old.text, path=name, format=format)
+    intended = modernise(without_nulls(old.document))
+    plan(intended, notices)
     if format == "json":
         return _Version(_json_text(old.text, intended), intended)
     notices.append(
         "the change could not be made in place, so the file was written anew"
         + ("; its comments are lost" if "#" in old.text else "")
     )
-    return _Version(_written_anew(old.text, intended), intended)
-
-
-def _in_place(text: str, changes: list[Change], intended: Document) -> _Version:
-    bom = BOM if text.startswith(BOM) else ""
-    new = apply_to_text(text.removeprefix(BOM), changes)
-    try:
-        said = parse(new)
-    except LockfileParseError:
-        raise CannotEdit from None
-    if not same(without_empty_arrays(said), without_empty_arrays(intended)):
-        raise CannotEdit
-    return _Version(bom + new, said)
-
-
-def _written_anew(text: str, intended: Document) -> str:
     import tomli_w  # rare
 
-    new = tomli_w.dumps(intended).replace("\n", newline_of(text))
-    return (BOM if text.startswith(BOM) else "") + new
+    return _Version(_in_style(tomli_w.dumps(intended), old.text), intended)
+
+
+def _in_place(old: _Version, intended: Document) -> _Version:
+    bom = BOM if old.text.startswith(BOM) else ""
+    text = bom + rewrite(old.text.removeprefix(BOM), old.document, intended)
+    try:
+        said = parse(text)
+    except LockfileParseError:
+        raise CannotEdit from None
+    if not same(_without_empty_arrays(said), _without_empty_arrays(intended)):
+        raise CannotEdit
+    return _Version(text, said)
+
+
+def _without_empty_arrays(document: Document) -> Document:
+    """The document without `bindings = []`: the last `[[bindings]]` takes it along."""
+
+    def strip(table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        return {k: v for k, v in table.items() if (k, v) != ("bindings", [])}
+
+    profiles = document.get("profiles")
+    if isinstance(profiles, dict):
+        profiles = {name: strip(table) for name, table in profiles.items()}
+        document = {**document, "profiles": profiles}
+    return dict(strip(document))
 
 
 def _json_text(text: str, intended: Document) -> str:
@@ -349,9 +355,12 @@ def _json_text(text: str, intended: Document) -> str:
     blanks = second[: len(second) - len(second.lstrip(" \t"))]
     indent = blanks or (2 if second else None)
     new = json.dumps(intended, indent=indent, ensure_ascii=text.isascii())
-    new = new.replace("\n", newline_of(text))
-    end = newline_of(text) if text.endswith("\n") else ""
-    return (BOM if text.startswith(BOM) else "") + new + end
+    return _in_style(new + "\n" if text.endswith("\n") else new, text)
+
+
+def _in_style(new: str, old: str) -> str:
+    """A new text with the old one's line ends and byte order mark."""
+    return (BOM if old.startswith(BOM) else "") + new.replace("\n", newline_of(old))
 
 
 def _checked(new: _Version, old: _Version, name: str, task: str) -> Lockfile:
@@ -364,12 +373,10 @@ def _checked(new: _Version, old: _Version, name: str, task: str) -> Lockfile:
         pass
     # The lines of a text that nobody gets to see would not help; those of the old one
     # do, if it has the same problem.
-    problems = check(new.document).problems
-    known = {(problem.path, problem.text) for problem in check(old.document).problems}
-    paths = {path for path, text in known}
+    known = {problem.path for problem in check(old.document).problems}
     find_line = LineFinder(old.text, format_of(name))
-    raise validation_error(
-        messages(problems, lambda path: find_line(path) if path in paths else None),
-        name,
-        f"can't {task}; {name} is left as it was",
+    problems = messages(
+        check(new.document).problems,
+        lambda path: find_line(path) if path in known else None,
     )
+    raise validation_error(problems, name, f"can't {task}; {name} is left as it was")

@@ -7,16 +7,13 @@ code that makes it, are loaded when the first question comes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import LockfileValidationError
 from llmring_lite.lockfile_fields import Checker, Invalid
 from llmring_lite.lockfile_file import BOM, Format
 from llmring_lite.lockfile_model import KeyPath, ProfileConfig
 from llmring_lite.provider import BUILTIN
-
-if TYPE_CHECKING:
-    from llmring_lite.lockfile_text import Value
 
 FindLine: TypeAlias = Callable[[KeyPath], int | None]
 """Path -> line."""
@@ -152,26 +149,25 @@ class LineFinder:
         self._text = text.removeprefix(BOM)
         self._format = format
         self._line_ends: list[int] = []
-        # Statements (and JSON's document) by path, and the first mention of tables
-        # that have no header of their own.
-        self._values: dict[KeyPath, tuple[int, int]] = {}
-        self._mentions: dict[KeyPath, int] = {}
+        # Path -> its offset, and that of its value; -1 where there is none.
+        self._places: dict[KeyPath, tuple[int, int]] = {}
 
     def __call__(self, path: KeyPath) -> int | None:
         """The 1-based line on which a path, or what it would stand in, begins."""
         from bisect import bisect_right
 
+        from llmring_lite.lockfile_text import descend, read_value
+
         if not self._line_ends:
             self._index()
         for length in range(len(path), -1, -1):
-            if path[:length] in self._values:
-                start, value_start = self._values[path[:length]]
-                offset = self._inside(value_start, path[length:]) or start
-            elif path[:length] in self._mentions:
-                offset = self._mentions[path[:length]]
-            else:
-                continue
-            return bisect_right(self._line_ends, offset) + 1
+            if path[:length] in self._places:
+                offset, value_start = self._places[path[:length]]
+                if value_start >= 0:
+                    value = read_value(self._text, value_start)
+                    holder, index, *_ = descend(value, path[length:])
+                    offset = holder.items[index].start if holder else offset
+                return bisect_right(self._line_ends, offset) + 1
         return None
 
     def _index(self) -> None:
@@ -185,28 +181,13 @@ class LineFinder:
         if self._format == "json":
             if text.strip():
                 start = skip_blank(text, 0)
-                self._values[()] = (start, start)
+                self._places[()] = (start, start)
             return
+        # A table without a header of its own is where it is mentioned first.
+        mentions: dict[KeyPath, tuple[int, int]] = {}
         for statement in scan(text):
             path, start = statement.path, statement.start
-            self._values.setdefault(path, (start, statement.value_start))
+            self._places.setdefault(path, (start, statement.value_start))
             for length in range(1, len(path)):
-                self._mentions.setdefault(path[:length], start)
-
-    def _inside(self, value_start: int, path: KeyPath) -> int | None:
-        """The offset of a path inside a value, or of what comes nearest to it."""
-        from llmring_lite.lockfile_text import read_value
-
-        if value_start < 0 or not path:
-            return None
-        offset = None
-        value: Value | None = read_value(self._text, value_start)
-        while value is not None and path:
-            for key, start, inner in value.items:
-                length = len(key)
-                if path[:length] == key:
-                    offset, value, path = start, inner, path[length:]
-                    break
-            else:
-                value = None
-        return offset
+                mentions.setdefault(path[:length], (start, -1))
+        self._places = {**mentions, **self._places}

@@ -1,43 +1,96 @@
 """Changes to a TOML text that leave everything else as it is.
 
-`set_value`, `remove` and `append_table` take a text and a path and return the new text.
-They work on one statement, or on one value inside it, and copy the rest: comments,
-order, blank lines, odd spacing. What they can't express they refuse with `CannotEdit`.
-The caller compares what the new text says with what it should say, so these functions
-need not know every rule of TOML about what may be defined where.
+`rewrite` compares what a text says with what it should say, and changes a statement, or
+a value inside one, for each difference. The rest is copied: comments, order, blank
+lines, odd spacing. What can't be expressed in the text as it stands is refused with
+`CannotEdit`. The caller reads the new text again, so that nothing here need know every
+rule of TOML about what may be defined where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from llmring_lite.lockfile_array import format_key, format_value, newline_of, relist
 from llmring_lite.lockfile_model import KeyPath
-from llmring_lite.lockfile_text import Item, Statement, Value, read_value, scan
+from llmring_lite.lockfile_text import (
+    Statement,
+    Value,
+    begins_line,
+    descend,
+    format_key,
+    format_value,
+    has_own_lines,
+    line_start,
+    newline_of,
+    read_value,
+    relist,
+    scan,
+)
+
+_BINDINGS: Final = ("profiles", "bindings")
 
 
 class CannotEdit(Exception):
-    """The change can't be made in the text as it stands."""
+    """The change can't be made in the document or text as it stands."""
 
 
-# Setting -------------------------------------------------------------------------
+def same(one: Any, other: Any) -> bool:
+    """Equal in value and type, nan included: 1, 1.0 and true are three things."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(
+            same(value, other[key]) for key, value in one.items()
+        )
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) or (one != one and other != other)
 
 
-def set_value(text: str, path: KeyPath, value: Any) -> str:
-    """Give a key a value, whether it is there or not.
+def rewrite(text: str, old: Any, new: Any, path: KeyPath = ()) -> str:
+    """A text that says something else at a path.
+
+    Args:
+        text: TOML, without a byte order mark.
+        old: What it says at the path.
+        new: What it should say.
+        path: From the top of the document.
 
     Raises:
-        CannotEdit: The key is a table with a header of its own, or its parent is not
-            there.
+        CannotEdit: A difference can't be made in place.
     """
-    statements = scan(text)
-    owner = _owner(statements, path)
-    if owner:
-        return _set_inside(text, owner, path[len(owner.path) :], value)
-    if _below(statements, path):
-        raise CannotEdit
-    return _insert_pair(text, statements, path, value)
+    if same(old, new):
+        return text
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key, value in new.items():
+            if key in old:
+                text = rewrite(text, old[key], value, (*path, key))
+            else:
+                text = _add(text, (*path, key), value)
+        for key in old:
+            if key not in new:
+                text = _remove(text, (*path, key))
+        return text
+    if _are_tables(old) and _are_tables(new):
+        if len(old) == len(new):
+            for index, value in enumerate(new):
+                text = rewrite(text, old[index], value, (*path, index))
+            return text
+        if same(old, new[:-1]):
+            return _append(text, path, new[-1])
+        pairs = enumerate(zip(old, new, strict=False))
+        index = next((i for i, pair in pairs if not same(*pair)), len(new))
+        if same([*old[:index], *old[index + 1 :]], new):
+            return _remove(text, (*path, index))
+    return _set(text, path, new)
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+# Finding -------------------------------------------------------------------------
 
 
 def _owner(statements: list[Statement], path: KeyPath) -> Statement | None:
@@ -54,32 +107,52 @@ def _below(statements: list[Statement], path: KeyPath) -> list[int]:
     return [i for i, found in enumerate(statements) if found.path[:length] == path]
 
 
-def _set_inside(text: str, owner: Statement, path: KeyPath, value: Any) -> str:
-    """Replace a value, or a value inside it, or add an entry to an inline table."""
-    place = read_value(text, owner.value_start)
-    while path:
-        index = _index(place, path)
-        if index is None:
-            if place.kind != "table":
-                raise CannotEdit
-            return _insert_item(
-                text, place, f"{format_key(path)} = {format_value(value)}"
-            )
-        item = place.items[index]
-        place, path = item.value, path[len(item.key) :]
-    if place.kind == "array" and isinstance(value, list):
-        new = relist(text, place, value)
-    else:
-        new = format_value(value)
+def _inside(
+    text: str, owner: Statement, path: KeyPath
+) -> tuple[Value | None, int, Value, KeyPath]:
+    """As far into a pair's value as the path leads: see `descend`."""
+    return descend(read_value(text, owner.value_start), path[len(owner.path) :])
+
+
+# Setting -------------------------------------------------------------------------
+
+
+def _add(text: str, path: KeyPath, value: Any) -> str:
+    """Give a key that isn't there a value; profiles and bindings get headers."""
+    statements = scan(text)
+    if _owner(statements, path):
+        return _set(text, path, value)
+    if path == ("profiles",):
+        for name, profile in value.items():
+            text = _add(text, (*path, name), profile)
+        return text
+    if len(path) == 2 and path[0] == "profiles":
+        pairs = {key: item for key, item in value.items() if key != "bindings"}
+        text = _insert_table(text, len(text), f"[{format_key(path)}]", pairs)
+        return _add(text, (*path, "bindings"), value.get("bindings", []))
+    if path == ("bindings",) or (len(path) == 3 and path[::2] == _BINDINGS):
+        for table in value:
+            text = _append(text, path, table)
+        return text
+    return _set(text, path, value)
+
+
+def _set(text: str, path: KeyPath, value: Any) -> str:
+    """Give a key a value, whether it is there or not."""
+    statements = scan(text)
+    owner = _owner(statements, path)
+    if owner is None:
+        if _below(statements, path):
+            raise CannotEdit  # a table with a header of its own
+        return _insert_pair(text, statements, path, value)
+    _, _, place, rest = _inside(text, owner, path)
+    if rest:
+        if place.kind != "table":
+            raise CannotEdit
+        return _insert_item(text, place, f"{format_key(rest)} = {format_value(value)}")
+    is_list = place.kind == "array" and isinstance(value, list)
+    new = relist(text, place, value) if is_list else format_value(value)
     return text[: place.start] + new + text[place.end :]
-
-
-def _index(place: Value, path: KeyPath) -> int | None:
-    """Which item of an array or inline table a path leads into."""
-    for index, item in enumerate(place.items):
-        if path[: len(item.key)] == item.key:
-            return index
-    return None
 
 
 def _insert_item(text: str, place: Value, entry: str) -> str:
@@ -90,19 +163,15 @@ def _insert_item(text: str, place: Value, entry: str) -> str:
         return text[: place.start] + opening + inside + closing + text[place.end :]
     last = place.items[-1]
     line_end = text.find("\n", last.value.end, place.end) + 1
-    if place.kind == "table" or not line_end or not _begins_line(text, last.start):
+    if place.kind == "table" or not line_end or not begins_line(text, last.start):
         at = last.value.end
         return f"{text[:at]}, {entry}{text[at:]}"
     if "," not in text[last.value.end : line_end].partition("#")[0]:
         text = f"{text[: last.value.end]},{text[last.value.end :]}"
         line_end += 1
-    indent = text[text.rfind("\n", 0, last.start) + 1 : last.start]
+    indent = text[line_start(text, last.start) : last.start]
     line = f"{indent}{entry},{newline_of(text)}"
     return text[:line_end] + line + text[line_end:]
-
-
-def _begins_line(text: str, offset: int) -> bool:
-    return not text[text.rfind("\n", 0, offset) + 1 : offset].strip()
 
 
 def _insert_pair(
@@ -118,13 +187,13 @@ def _insert_pair(
         indent = line[: len(line) - len(line.lstrip(" \t"))]
         return _insert_block(text, after.end, indent + pair + newline_of(text))
     below = _below(statements, parent)
-    pair = f"{format_key(path[-1:])} = {format_value(value)}{newline_of(text)}"
-    if parent and below:
-        # The table exists only because others are inside it.
-        header = f"[{format_key(parent)}]{newline_of(text)}"
-        at = statements[below[0]].start
-        return text[:at] + header + pair + newline_of(text) + text[at:]
-    raise CannotEdit
+    if not parent or not below:
+        raise CannotEdit
+    # The table exists only because others are inside it.
+    pair = f"{format_key(path[-1:])} = {format_value(value)}"
+    lines = [f"[{format_key(parent)}]", pair, "", ""]
+    at = statements[below[0]].start
+    return text[:at] + newline_of(text).join(lines) + text[at:]
 
 
 def _last_pair_of(statements: list[Statement], table: KeyPath) -> Statement | None:
@@ -148,19 +217,25 @@ def _last_pair_of(statements: list[Statement], table: KeyPath) -> Statement | No
     return found
 
 
+def _insert_block(text: str, at: int, block: str) -> str:
+    """Insert whole lines; the last line of the text may lack its end."""
+    if at and text[at - 1] != "\n":
+        block = newline_of(text) + block
+    return text[:at] + block + text[at:]
+
+
 # Removing ------------------------------------------------------------------------
 
 
-def remove(text: str, path: KeyPath) -> str:
-    """Take a key, a table with all that is in it, or an element out of the text.
-
-    Raises:
-        CannotEdit: There is nothing at this path.
-    """
+def _remove(text: str, path: KeyPath) -> str:
+    """Take a key, a table with all that is in it, or an element out of the text."""
     statements = scan(text)
     owner = _owner(statements, path)
     if owner and owner.path != path:
-        return _remove_inside(text, owner, path[len(owner.path) :])
+        holder, index, _, rest = _inside(text, owner, path)
+        if holder is None or rest:
+            raise CannotEdit
+        return _remove_item(text, holder, index)
     below = _below(statements, path)
     if not below:
         raise CannotEdit
@@ -193,24 +268,12 @@ def _cut(text: str, start: int, end: int, is_table: bool) -> str:
     return before + after
 
 
-def _remove_inside(text: str, owner: Statement, path: KeyPath) -> str:
-    place = read_value(text, owner.value_start)
-    while True:
-        index = _index(place, path)
-        if index is None:
-            raise CannotEdit
-        item = place.items[index]
-        if item.key == path:
-            return _remove_item(text, place, index)
-        place, path = item.value, path[len(item.key) :]
-
-
 def _remove_item(text: str, place: Value, index: int) -> str:
     item = place.items[index]
-    if place.kind == "array" and _has_lines_of_its_own(text, item):
-        start = text.rfind("\n", 0, item.start) + 1
-        return text[:start] + text[text.index("\n", item.value.end) + 1 :]
-    if index:
+    if place.kind == "array" and has_own_lines(text, item):
+        start = line_start(text, item.start)
+        end = text.index("\n", item.value.end) + 1
+    elif index:
         start, end = place.items[index - 1].value.end, item.value.end
     elif len(place.items) > 1:
         start, end = item.start, place.items[1].start
@@ -219,50 +282,30 @@ def _remove_item(text: str, place: Value, index: int) -> str:
     return text[:start] + text[end:]
 
 
-def _has_lines_of_its_own(text: str, item: Item) -> bool:
-    end = text.find("\n", item.value.end)
-    rest = text[item.value.end : end].partition("#")[0]
-    return _begins_line(text, item.start) and end >= 0 and rest.strip() in ("", ",")
-
-
 # Appending -----------------------------------------------------------------------
 
 
-def append_table(
-    text: str,
-    path: KeyPath,
-    table: Mapping[str, Any],
-    parent_pairs: Mapping[str, Any],
-) -> str:
-    """Add a table to an array of tables, and the array if it isn't there.
-
-    Args:
-        text: TOML.
-        path: The array's.
-        table: What the new table says; it is written under a `[[header]]`, or as an
-            inline table where the others are.
-        parent_pairs: What the array's parent says if it has to be made, too.
-
-    Raises:
-        CannotEdit: Something else is at this path.
-    """
+def _append(text: str, path: KeyPath, table: Mapping[str, Any]) -> str:
+    """Add a table to an array of tables, under a header or as the others are."""
     statements = scan(text)
     owner = _owner(statements, path)
     if owner:
-        place = read_value(text, owner.value_start)
-        if owner.path == path and place.kind == "array" and not place.items:
-            return append_table(
-                text[: owner.start] + text[owner.end :], path, table, parent_pairs
-            )
-        return _append_inside(text, place, path[len(owner.path) :], table)
-    newline = newline_of(text)
-    lines = [f"[[{format_key(path)}]]", *_pair_lines(table)]
+        _, _, place, rest = _inside(text, owner, path)
+        if rest or place.kind != "array":
+            raise CannotEdit
+        if place.items or owner.path != path:
+            return _insert_item(text, place, format_value(table))
+        return _append(text[: owner.start] + text[owner.end :], path, table)
     anchor = _anchor(statements, path)
-    if anchor is None:
-        header = f"[{format_key(path[:-1])}]"
-        lines = [header, *_pair_lines(parent_pairs), "", *lines]
-    block = newline.join(lines) + newline
     at = len(text) if anchor is None else _end_of_remarks(text, anchor.end)
+    return _insert_table(text, at, f"[[{format_key(path)}]]", table)
+
+
+def _insert_table(text: str, at: int, header: str, table: Mapping[str, Any]) -> str:
+    """Write a table of its own, with blank lines around it."""
+    newline = newline_of(text)
+    pairs = (f"{format_key((k,))} = {format_value(v)}" for k, v in table.items())
+    block = newline.join([header, *pairs, ""])
     if text[:at].strip():
         block = newline + block
     if text[at:].partition("\n")[0].strip():
@@ -290,27 +333,6 @@ def _anchor(statements: list[Statement], path: KeyPath) -> Statement | None:
     return statements[index]
 
 
-def _pair_lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{format_key((k,))} = {format_value(v)}" for k, v in table.items()]
-
-
-def _append_inside(
-    text: str, place: Value, path: KeyPath, table: Mapping[str, Any]
-) -> str:
-    while path:
-        index = _index(place, path)
-        if index is None:
-            if place.kind != "table":
-                raise CannotEdit
-            entry = f"{format_key(path)} = [{format_value(table)}]"
-            return _insert_item(text, place, entry)
-        item = place.items[index]
-        place, path = item.value, path[len(item.key) :]
-    if place.kind != "array":
-        raise CannotEdit
-    return _insert_item(text, place, format_value(table))
-
-
 def _end_of_remarks(text: str, position: int) -> int:
     """Behind the comments that follow a statement, if a blank line follows them.
 
@@ -322,10 +344,3 @@ def _end_of_remarks(text: str, position: int) -> int:
             return end if not line.strip() else position
         end += len(line)
     return end
-
-
-def _insert_block(text: str, at: int, block: str) -> str:
-    """Insert whole lines; the last line of the text may lack its end."""
-    if at and text[at - 1] != "\n":
-        block = newline_of(text) + block
-    return text[:at] + block + text[at:]

@@ -1,4 +1,4 @@
-"""Where things stand in the text of a lockfile.
+"""Where things stand in the text of a lockfile, and how values are written there.
 
 `scan` lists the statements of a TOML text (headers and key/value pairs) with the full
 path and the span of each; `read_value` takes the value of one apart, in JSON too.
@@ -10,7 +10,8 @@ to tell only where strings, comments and brackets end, not whether they are righ
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from llmring_lite.lockfile_model import KeyPath
 
@@ -126,6 +127,24 @@ def read_value(text: str, start: int) -> Value:
     return Value(kind, start, position + 1, tuple(items))
 
 
+def descend(value: Value, path: KeyPath) -> tuple[Value | None, int, Value, KeyPath]:
+    """As far into a value as a path leads.
+
+    Returns:
+        What holds the last item on the way (None: no item was found), the item's
+        index there, its value, and the rest of the path.
+    """
+    holder, at = None, 0
+    while path:
+        for index, (key, _, inner) in enumerate(value.items):
+            if path[: len(key)] == key:
+                holder, at, value, path = value, index, inner, path[len(key) :]
+                break
+        else:
+            break
+    return holder, at, value, path
+
+
 def _resolve(keys: KeyPath, counts: dict[KeyPath, int], is_array: bool) -> KeyPath:
     """The full path of a header: names that mean an array stand for its last table."""
     path: KeyPath = ()
@@ -200,3 +219,96 @@ def _line_end(text: str, position: int) -> int:
     match = _LINE_REST.match(text, position)
     assert match is not None
     return match.end()
+
+
+# Lines -------------------------------------------------------------------------
+
+
+def line_start(text: str, offset: int) -> int:
+    return text.rfind("\n", 0, offset) + 1
+
+
+def begins_line(text: str, offset: int) -> bool:
+    return not text[line_start(text, offset) : offset].strip()
+
+
+def has_own_lines(text: str, item: Item) -> bool:
+    """Do an element, its comma and its comment share no line with others?"""
+    end = text.find("\n", item.value.end)
+    rest = text[item.value.end : end].partition("#")[0]
+    return begins_line(text, item.start) and end >= 0 and rest.strip() in ("", ",")
+
+
+def newline_of(text: str) -> str:
+    """The line end of a text, that of its first line."""
+    end = text.find("\n")
+    return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"
+
+
+# Writing -------------------------------------------------------------------------
+
+
+def format_value(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, Mapping):
+        pairs = (f"{format_key((k,))} = {format_value(v)}" for k, v in value.items())
+        inside = ", ".join(pairs)
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(format_value, value))}]"
+    import tomli_w  # most programs only read lockfiles
+
+    return tomli_w.dumps({"k": value}).removeprefix("k = ").removesuffix("\n")
+
+
+def format_key(path: KeyPath) -> str:
+    """A dotted key; indices of arrays are left out, as headers do."""
+    return ".".join(
+        part if re.fullmatch("[A-Za-z0-9_-]+", part) else format_value(part)
+        for part in path
+        if isinstance(part, str)
+    )
+
+
+def relist(text: str, place: Value, value: list[Any]) -> str:
+    """The text of an array with other elements.
+
+    One that has a line for each element keeps that, and elements that stay keep their
+    lines with the comments in them and above them.
+    """
+    lines = _lines_of(text, place)
+    if lines is None or not value:
+        return format_value(value)
+    head, kept, tail = lines
+    first = place.items[0].start
+    indent = text[line_start(text, first) : first]
+    body = [
+        kept.pop(element, f"{indent}{element},{newline_of(text)}")
+        for element in map(format_value, value)
+    ]
+    return "".join([head, *body, tail])
+
+
+def _lines_of(text: str, place: Value) -> tuple[str, dict[str, str], str] | None:
+    """An array cut at line ends: head, element -> its lines, tail.
+
+    The lines of an element begin behind those of the one before. None if elements
+    share lines with each other or with a bracket.
+    """
+    import tomllib
+
+    start = text.find("\n", place.start, place.end) + 1
+    if not start or not place.items:
+        return None
+    head, kept = text[place.start : start], {}
+    for item in place.items:
+        value_end = item.value.end
+        end = text.find("\n", value_end, place.end) + 1
+        if line_start(text, item.start) < start or not has_own_lines(text, item):
+            return None
+        rest = text[value_end:end]
+        comma = "" if rest.lstrip().startswith(",") else ","
+        value = tomllib.loads(f"k = {text[item.start : value_end]}")["k"]
+        kept[format_value(value)] = text[start:value_end] + comma + rest
+        start = end
+    return head, kept, text[start : place.end]

@@ -105,6 +105,12 @@ IN_THEIR_OWN_FORM = [
         "[]",
     ),
     (
+        'profiles = { default = { name = "default" } } # all\n',
+        lambda p: bind(p, "a", "mock:x"),
+        '"default" }',
+        '"default", bindings = [{ alias = "a", models = ["mock:x"] }] }',
+    ),
+    (
         'profiles.default.name = "default"\nmetadata.x = 1\n',
         lambda p: bind(p, "a", "mock:x"),
         "x = 1\n",
