@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TextIO
 
 from llmring_lite.cli_options import UsageError, add_json_option
 from llmring_lite.cli_output import (
@@ -19,15 +20,14 @@ from llmring_lite.cli_output import (
     wants_utf8,
 )
 from llmring_lite.exceptions import ReceiptError
-from llmring_lite.receipts_export import WRITERS
 from llmring_lite.receipts_line import stamp
 from llmring_lite.receipts_place import (
     RECEIPTS_VARIABLE,
     default_receipts,
     find_receipts,
 )
-from llmring_lite.receipts_read import Period, iter_receipts, parse_period
-from llmring_lite.receipts_stats import DIMENSIONS, Totals, in_order, summarize
+from llmring_lite.receipts_read import WRITERS, Period, iter_receipts, parse_period
+from llmring_lite.receipts_stats import DIMENSIONS, summarize
 
 
 def add_receipts_option(parser: ArgumentParser) -> None:
@@ -62,25 +62,24 @@ def period_of(args: Namespace) -> Period:
         raise UsageError(str(error)) from None
 
 
-class Skipped:
-    """Counts lines that are no receipts, and says so in the end."""
+class _Found(NamedTuple):
+    path: str
+    period: Period
+    receipts: Iterator[dict[str, Any]]
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._lines: list[int] = []
-        self._count = 0
 
-    def __call__(self, line: int) -> None:
-        self._count += 1
-        self._lines = self._lines or [line]
-
-    def report(self) -> None:
-        if self._count:
-            complain(
-                f"{plural(self._count, 'line')} of {self._path} could not be read, the "
-                f"first is line {self._lines[0]}; `receipts verify` tells more",
-                kind="warning",
-            )
+@contextmanager
+def _reading(args: Namespace) -> Iterator[_Found]:
+    """The receipts that are meant; in the end it is said which lines are none."""
+    path, period = receipts_of(args), period_of(args)
+    skipped: list[int] = []
+    yield _Found(path, period, iter_receipts(path, period, skipped=skipped.append))
+    if skipped:
+        complain(
+            f"{plural(len(skipped), 'line')} of {path} could not be read, the first is "
+            f"line {skipped[0]}; `receipts verify` tells more",
+            kind="warning",
+        )
 
 
 # stats ---------------------------------------------------------------------------
@@ -105,35 +104,43 @@ def run_stats(args: Namespace) -> int:
         raise UsageError(
             f"--by: unknown {unknown[0]!r}; known are {', '.join(DIMENSIONS)}"
         )
-    path, period = receipts_of(args), period_of(args)
-    skipped = Skipped(path)
-    receipts = iter_receipts(path, period, skipped=skipped)
-    total, (groups,) = summarize(receipts, by)
-    rows = in_order(groups) if by else []
-    if args.json:
-        say_json(
-            {
-                "receipts": path,
-                "since": period.since,
-                "until": period.until,
-                "by": by,
-                "groups": [
-                    {**dict(zip(by, key, strict=True)), **totals.to_dict()}
-                    for key, totals in rows
-                ],
-                "total": total.to_dict(),
-            }
-        )
-    else:
-        lines = [
-            (*(word or "-" for word in key), *_numbers(totals)) for key, totals in rows
-        ]
-        names = ("total", *[""] * (len(by) - 1)) if by else ()
-        lines.append((*names, *_numbers(total)))
-        _say_right_aligned((*by, *_HEADINGS), lines, len(by))
-        _note_what_is_not_in_the_cost(total)
-    skipped.report()
+    with _reading(args) as found:
+        total, (groups,) = summarize(found.receipts, by)
+        if not by:
+            groups = []
+        if args.json:
+            say_json(
+                {
+                    "receipts": found.path,
+                    "since": found.period.since,
+                    "until": found.period.until,
+                    "by": by,
+                    "groups": groups,
+                    "total": total,
+                }
+            )
+        else:
+            _say_stats(by, groups, total)
     return 0
+
+
+def _say_stats(
+    by: list[str], groups: list[dict[str, Any]], total: dict[str, Any]
+) -> None:
+    rows = [(*(row[name] or "-" for name in by), *_numbers(row)) for row in groups]
+    names = ("total", *[""] * (len(by) - 1)) if by else ()
+    rows = [(*by, *_HEADINGS), *rows, (*names, *_numbers(total))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    words = len(by)  # the other columns are numbers, which end below each other
+    headings, *lines = [
+        [*row[:words], *map(str.rjust, row[words:], widths[words:])] for row in rows
+    ]
+    say_table(headings, lines)
+    if total["unpriced"]:
+        note(f"The cost of {plural(total['unpriced'], 'call')} is not known.")
+    unused = total["unused_cost"]
+    if unused != "0":
+        note(f"Replies that came but were not used cost another {unused}.")
 
 
 _HEADINGS: Final = (
@@ -142,37 +149,14 @@ _HEADINGS: Final = (
 )
 
 
-def _numbers(totals: Totals) -> tuple[str, ...]:
-    sums = totals.to_dict()
+def _numbers(sums: dict[str, Any]) -> tuple[str, ...]:
+    counts = ("calls", "errors", "prompt_tokens", "completion_tokens")
     latencies = (sums["p50_ms"], sums["p95_ms"])
     return (
-        f"{sums['calls']:,}",
-        f"{sums['errors']:,}",
-        f"{sums['prompt_tokens']:,}",
-        f"{sums['completion_tokens']:,}",
+        *(f"{sums[name]:,}" for name in counts),
         sums["total_cost"],
         *("-" if ms is None else f"{ms:,.0f}" for ms in latencies),
     )
-
-
-def _say_right_aligned(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], words: int
-) -> None:
-    """A table whose columns are numbers, but for the first `words`."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    padded = [
-        [*row[:words], *map(str.rjust, row[words:], widths[words:])]
-        for row in (headings, *rows)
-    ]
-    say_table(padded[0], padded[1:])
-
-
-def _note_what_is_not_in_the_cost(total: Totals) -> None:
-    if total.unpriced:
-        note(f"The cost of {plural(total.unpriced, 'call')} is not known.")
-    if total.unused_cost:
-        sums = total.to_dict()
-        note(f"Replies that came but were not used cost another {sums['unused_cost']}.")
 
 
 # export --------------------------------------------------------------------------
@@ -188,20 +172,28 @@ def add_export_arguments(parser: ArgumentParser) -> None:
 
 
 def run_export(args: Namespace) -> int:
-    path = receipts_of(args)
-    skipped = Skipped(path)
-    receipts = iter_receipts(path, period_of(args), skipped=skipped)
     write, now = WRITERS[args.format], stamp(datetime.now(UTC))
-    if args.output is None:
-        write(receipts, sys.stdout, now, not wants_utf8())
-    else:
-        try:
-            with open(args.output, "w", encoding="utf-8", newline="") as file:
-                write(receipts, file, now, False)
-        except OSError as error:
-            raise ReceiptError(f"can't write {args.output}: {error.strerror}") from None
-    skipped.report()
+    with _reading(args) as found:
+        if args.output is None:
+            write(found.receipts, sys.stdout, now, not wants_utf8())
+        else:
+            with output_file(args.output) as file:
+                write(found.receipts, file, now, False)
     return 0
+
+
+@contextmanager
+def output_file(path: str) -> Iterator[TextIO]:
+    """The file of `--output`.
+
+    Raises:
+        ReceiptError: It can't be written.
+    """
+    try:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise ReceiptError(f"can't write {path}: {error.strerror}") from None
 
 
 # receipts list -------------------------------------------------------------------
@@ -223,35 +215,33 @@ def add_list_arguments(parser: ArgumentParser) -> None:
 def run_list(args: Namespace) -> int:
     if args.limit < 0:
         raise UsageError("--limit must not be negative")
-    path = receipts_of(args)
-    skipped = Skipped(path)
-    found = deque(
-        iter_receipts(path, period_of(args), skipped=skipped), args.limit or None
-    )
-    if args.json:
-        say_json(list(found))
-    elif found:
-        say_table(
-            ("line", "time", "alias", "model", "tokens", "cost USD", "ms", "outcome"),
-            [_row(receipt) for receipt in found],
-        )
-    else:
-        note(f"no receipts of that time in {path}")
-    skipped.report()
+    with _reading(args) as found:
+        last = list(deque(found.receipts, args.limit or None))
+        if args.json:
+            say_json(last)
+        elif last:
+            say_table(_COLUMNS, map(_row, last))
+        else:
+            note(f"no receipts of that time in {found.path}")
     return 0
 
 
+_COLUMNS: Final = (
+    *("line", "time", "alias", "model", "tokens", "cost USD", "ms", "outcome"),
+)
+
+
 def _row(receipt: dict[str, Any]) -> tuple[str, ...]:
-    tokens, cost = receipt.get("total_tokens"), receipt.get("total_cost")
+    def shown(*names: str) -> str:
+        known = [receipt[n] for n in names if receipt.get(n) not in (None, "")]
+        return str(known[0]) if known else "-"
+
+    outcome = shown("error_class", "finish_reason")
     return (
         str(receipt["seq"] + 1),
-        str(receipt.get("timestamp"))[:19].replace("T", " "),
-        str(receipt.get("alias") or "-"),
-        str(receipt.get("model") or "-"),
-        "-" if tokens is None else str(tokens),
-        "-" if cost is None else str(cost),
-        str(receipt.get("duration_ms") or "-"),
-        str(receipt.get("error_class") or receipt.get("finish_reason") or "left early"),
+        shown("timestamp")[:19].replace("T", " "),
+        *map(shown, ("alias", "model", "total_tokens", "total_cost", "duration_ms")),
+        "left early" if outcome == "-" else outcome,
     )
 
 

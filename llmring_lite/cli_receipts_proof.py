@@ -12,10 +12,10 @@ from llmring_lite.cli_output import note, paint, plural, say, say_json
 from llmring_lite.cli_receipts import (
     add_period_options,
     add_receipts_option,
+    output_file,
     period_of,
     receipts_of,
 )
-from llmring_lite.exceptions import ReceiptError
 from llmring_lite.receipts_certify import check_bundle, make_bundle, make_checkpoint
 from llmring_lite.receipts_place import KEY_VARIABLE, default_key, find_key
 from llmring_lite.receipts_verify import Report, load_certificate, verify
@@ -131,8 +131,8 @@ def add_certificate_arguments(parser: ArgumentParser) -> None:
 
 
 def run_checkpoint(args: Namespace) -> int:
-    path = receipts_of(args)
-    return _hand_over(make_checkpoint(path, args.key or find_key(), _now()), args)
+    key = args.key or find_key()
+    return _hand_over(make_checkpoint(receipts_of(args), key, datetime.now(UTC)), args)
 
 
 def add_bundle_arguments(parser: ArgumentParser) -> None:
@@ -141,25 +141,16 @@ def add_bundle_arguments(parser: ArgumentParser) -> None:
 
 
 def run_bundle(args: Namespace) -> int:
-    bundle = make_bundle(
-        receipts_of(args), period_of(args), args.key or find_key(), _now()
-    )
-    return _hand_over(bundle, args)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    path, period, key = receipts_of(args), period_of(args), args.key or find_key()
+    return _hand_over(make_bundle(path, period, key, datetime.now(UTC)), args)
 
 
 def _hand_over(certificate: dict[str, Any], args: Namespace) -> int:
     if args.output is None:
         say_json(certificate)
     else:
-        try:
-            with open(args.output, "w", encoding="utf-8") as file:
-                file.write(json.dumps(certificate, indent=2) + "\n")
-        except OSError as error:
-            raise ReceiptError(f"can't write {args.output}: {error.strerror}") from None
+        with output_file(args.output) as file:
+            file.write(json.dumps(certificate, indent=2) + "\n")
     if certificate["public_key"] is None:
         note(f"This {certificate['kind']} is not signed, as the receipts aren't.")
     return 0

@@ -9,26 +9,15 @@ file, and signed if the file is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from llmring_lite.exceptions import ReceiptError
 from llmring_lite.receipts_line import FORMAT, VERSION, Sealed, parse_line, seal, stamp
 from llmring_lite.receipts_read import Period, iter_receipts
-from llmring_lite.receipts_stats import Key, Totals, in_order, summarize
-from llmring_lite.receipts_verify import Report, verify
-
-_CERTIFIED: Final = (
-    "since",
-    "until",
-    "first_seq",
-    "last_seq",
-    "totals",
-    "by_model",
-    "by_alias",
-)
-"""What a bundle adds to a checkpoint."""
+from llmring_lite.receipts_stats import summarize
+from llmring_lite.receipts_verify import verify
 
 
 def make_checkpoint(
@@ -42,8 +31,7 @@ def make_checkpoint(
     Raises:
         ReceiptError: Something is wrong with the file, or the key is not the file's.
     """
-    report = _verified(path)
-    return _sealed({"kind": "checkpoint", **_head(report, now)}, report, key_path)
+    return _certify("checkpoint", path, None, key_path, now)
 
 
 def make_bundle(
@@ -53,10 +41,7 @@ def make_bundle(
 
     Raises as `make_checkpoint`.
     """
-    report = _verified(path)
-    content = {"kind": "bundle", **_head(report, now)}
-    content |= _summary(path, period, report.seq)
-    return _sealed(content, report, key_path)
+    return _certify("bundle", path, period, key_path, now)
 
 
 def check_bundle(path: str | os.PathLike[str], bundle: Sealed) -> list[str]:
@@ -70,21 +55,24 @@ def check_bundle(path: str | os.PathLike[str], bundle: Sealed) -> list[str]:
     record = bundle.record
     period = Period(record.get("since"), record.get("until"))
     again = _summary(path, period, record["seq"])
-    return [name for name in _CERTIFIED if record.get(name) != again[name]]
+    return [name for name, value in again.items() if record.get(name) != value]
 
 
-def _verified(path: str | os.PathLike[str]) -> Report:
+def _certify(
+    kind: str,
+    path: str | os.PathLike[str],
+    period: Period | None,
+    key_path: str | None,
+    now: datetime,
+) -> dict[str, Any]:
     report = verify(path)
     if report.problem is not None:
         line, reason, message = report.problem
         raise ReceiptError(
             f"nothing is certified about {report.path}: line {line} {reason}: {message}"
         )
-    return report
-
-
-def _head(report: Report, now: datetime) -> dict[str, Any]:
-    return {
+    content = {
+        "kind": kind,
         "format": FORMAT,
         "version": VERSION,
         "file_id": report.file_id,
@@ -93,11 +81,25 @@ def _head(report: Report, now: datetime) -> dict[str, Any]:
         "head": report.hash,
         "public_key": report.public_key,
     }
+    if period is not None:
+        content |= _summary(path, period, report.seq)
+    signer = None
+    if report.public_key is not None:
+        from llmring_lite.receipts_sign import load_signer  # see there
+
+        signer = None if key_path is None else load_signer(key_path)
+        if signer is None or signer.public_key != report.public_key:
+            raise ReceiptError(
+                f"{report.path} is signed with the key {report.public_key}, and only "
+                "its private key can certify it: let LLMRING_RECEIPTS_KEY name it"
+            )
+    return parse_line(seal(content, signer)[0])
 
 
 def _summary(
     path: str | os.PathLike[str], period: Period, up_to: int
 ) -> dict[str, Any]:
+    """What a bundle adds to a checkpoint."""
     ends: list[int] = []
 
     def receipts() -> Iterator[dict[str, Any]]:
@@ -111,30 +113,7 @@ def _summary(
         "until": period.until,
         "first_seq": ends[0] if ends else None,
         "last_seq": ends[-1] if ends else None,
-        "totals": total.to_dict(),
-        "by_model": _rows(("model",), models),
-        "by_alias": _rows(("alias",), aliases),
+        "totals": total,
+        "by_model": models,
+        "by_alias": aliases,
     }
-
-
-def _rows(names: Sequence[str], groups: Mapping[Key, Totals]) -> list[dict[str, Any]]:
-    return [
-        {**dict(zip(names, key, strict=True)), **totals.to_dict()}
-        for key, totals in in_order(groups)
-    ]
-
-
-def _sealed(
-    content: dict[str, Any], report: Report, key_path: str | None
-) -> dict[str, Any]:
-    signer = None
-    if report.public_key is not None:
-        from llmring_lite.receipts_sign import load_signer  # see there
-
-        signer = None if key_path is None else load_signer(key_path)
-        if signer is None or signer.public_key != report.public_key:
-            raise ReceiptError(
-                f"{report.path} is signed with the key {report.public_key}, and only "
-                "its private key can certify it: let LLMRING_RECEIPTS_KEY name it"
-            )
-    return parse_line(seal(content, signer)[0])

@@ -1,15 +1,22 @@
-"""Reading receipts: those of a period, one after the other, out of any long file."""
+"""Reading receipts: those of a period, one after the other, out of any long file.
+
+And handing them to other programs, as CSV, JSON or JSON lines. CSV has a column for
+each of `FIELDS`, with JSON where a value is a list or an object. JSON and JSON lines
+hold the lines as they are, with what is needed to check them.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 
 from llmring_lite.exceptions import ReceiptError
-from llmring_lite.receipts_line import MAX_LINE, parse_line, stamp
+from llmring_lite.receipts_line import FIELDS, MAX_LINE, parse_line, stamp
 
 
 class Period(NamedTuple):
@@ -100,26 +107,75 @@ def iter_receipts(
         ) from None
     except OSError as error:
         raise ReceiptError(f"can't read {name}: {error.strerror}") from error
-    return _iter_receipts(name, period, up_to, skipped)
+
+    def found() -> Iterator[dict[str, Any]]:
+        with open(name, "rb") as file:
+            lines = iter(lambda: file.readline(MAX_LINE), b"")
+            for number, line in enumerate(map(parse_line, lines), start=1):
+                kind, seq = line.get("kind"), line.get("seq")
+                if not isinstance(kind, str) or not isinstance(seq, int):
+                    skipped(number)
+                elif (
+                    kind == "receipt"
+                    and (up_to is None or seq <= up_to)
+                    and (period is None or period.holds(line.get("timestamp")))
+                ):
+                    yield line
+
+    return found()
 
 
-def _iter_receipts(
-    name: str,
-    period: Period | None,
-    up_to: int | None,
-    skipped: Callable[[int], object],
-) -> Iterator[dict[str, Any]]:
-    with open(name, "rb") as file:
-        number = 0
-        while raw := file.readline(MAX_LINE):
-            number += 1
-            line = parse_line(raw)
-            kind, seq = line.get("kind"), line.get("seq")
-            if not isinstance(kind, str) or not isinstance(seq, int):
-                skipped(number)
-            elif (
-                kind == "receipt"
-                and (up_to is None or seq <= up_to)
-                and (period is None or period.holds(line.get("timestamp")))
-            ):
-                yield line
+# For other programs ----------------------------------------------------------------
+
+
+def write_csv(
+    receipts: Iterable[Mapping[str, Any]], file: TextIO, _: str, ascii_only: bool
+) -> None:
+    """A heading, and a line for each receipt; unknown values are empty."""
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(FIELDS)
+    for receipt in receipts:
+        rows.writerow(_cell(receipt.get(name), ascii_only) for name in FIELDS)
+
+
+def write_json(
+    receipts: Iterable[Mapping[str, Any]],
+    file: TextIO,
+    exported_at: str,
+    ascii_only: bool,
+) -> None:
+    """One object: `exported_at`, and `receipts`."""
+    file.write(f'{{"exported_at": {json.dumps(exported_at)}, "receipts": [')
+    separator = "\n"
+    for receipt in receipts:
+        file.write(separator + _json(receipt, ascii_only))
+        separator = ",\n"
+    file.write("\n]}\n")
+
+
+def write_jsonl(
+    receipts: Iterable[Mapping[str, Any]], file: TextIO, _: str, ascii_only: bool
+) -> None:
+    """A line of JSON for each receipt."""
+    for receipt in receipts:
+        file.write(_json(receipt, ascii_only) + "\n")
+
+
+Writer = Callable[[Iterable[Mapping[str, Any]], TextIO, str, bool], None]
+"""(receipts, file, time of the export, pure ASCII?)"""
+
+WRITERS: Final[Mapping[str, Writer]] = {
+    "csv": write_csv,
+    "json": write_json,
+    "jsonl": write_jsonl,
+}
+
+
+def _cell(value: Any, ascii_only: bool) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _json(value, ascii_only) if isinstance(value, (dict, list)) else value
+
+
+def _json(value: Any, ascii_only: bool) -> str:
+    return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"))

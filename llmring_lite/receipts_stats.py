@@ -99,37 +99,36 @@ class Totals:
         }
 
 
-Key = tuple[str | None, ...]
-
-
 def summarize(
     receipts: Iterable[Mapping[str, Any]], *groupings: Sequence[str]
-) -> tuple[Totals, list[dict[Key, Totals]]]:
+) -> tuple[dict[str, Any], list[list[dict[str, Any]]]]:
     """The sums over all receipts, and for each grouping those of its groups.
 
     Args:
         groupings: Each a sequence of `DIMENSIONS`; receipts that agree in all of them
             are a group.
+
+    Returns:
+        `Totals.to_dict()`, in the groups with the dimensions before it. Groups are
+        sorted by their dimensions; those without a name come last.
     """
     total = Totals()
-    groups: list[dict[Key, Totals]] = [{} for _ in groupings]
+    found: list[dict[tuple[str | None, ...], Totals]] = [{} for _ in groupings]
     for receipt in receipts:
         total.add(receipt)
-        for dimensions, group in zip(groupings, groups, strict=True):
+        for dimensions, groups in zip(groupings, found, strict=True):
             key = tuple(_value(receipt, dimension) for dimension in dimensions)
-            found = group.get(key)
-            if found is None:
-                found = group[key] = Totals()
-            found.add(receipt)
-    return total, groups
-
-
-def in_order(groups: Mapping[Key, Totals]) -> list[tuple[Key, Totals]]:
-    """Groups by what they are grouped by; those without a name come last."""
-    return sorted(
-        groups.items(),
-        key=lambda item: [(part is None, part or "") for part in item[0]],
-    )
+            if key not in groups:
+                groups[key] = Totals()
+            groups[key].add(receipt)
+    rows = [
+        [
+            {**dict(zip(dimensions, key, strict=True)), **groups[key].to_dict()}
+            for key in sorted(groups, key=lambda key: [(p is None, p) for p in key])
+        ]
+        for dimensions, groups in zip(groupings, found, strict=True)
+    ]
+    return total.to_dict(), rows
 
 
 def decimal_text(value: Decimal) -> str:
