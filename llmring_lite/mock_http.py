@@ -22,7 +22,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, with no time: closing sends a reset."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class MockRequest:
     """A request as it came.
 
@@ -40,10 +40,6 @@ class MockRequest:
     body: bytes = field(repr=False)
 
 
-class _ClientLeftError(ConnectionError):
-    """The client hung up before its reply was complete."""
-
-
 class Connection(BaseHTTPRequestHandler):
     """One connection: requests in a row, each with its answer.
 
@@ -59,6 +55,7 @@ class Connection(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # what is written at once should be one packet
 
     def __init__(
         self,
@@ -81,17 +78,11 @@ class Connection(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         try:
-            decoded = json.loads(body) if body else None
+            decoded = json.loads(body)
         except (ValueError, RecursionError):
             decoded = None
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = MockRequest(
-            method=self.command,
-            path=self.path,
-            headers=headers,
-            json=decoded,
-            body=body,
-        )
+        request = MockRequest(self.command, self.path, headers, decoded, body)
         try:
             self._send(self._respond(request))
         except (ConnectionError, TimeoutError):
@@ -113,23 +104,20 @@ class Connection(BaseHTTPRequestHandler):
 
     def _send(self, answer: MockAnswer) -> None:
         self._wait(answer.delay)
-        # What may be sent together is: two writes would be two packets.
-        waiting = self._head(answer) if answer.status else b""
+        if answer.status:
+            self.wfile.write(self._head(answer))
         for delay, data in answer.pieces():
             if delay:
-                self._flush(waiting)
-                waiting = b""
+                self.wfile.flush()
                 self._wait(delay)
             if answer.framing == "chunked" and data:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
-            waiting += data
+            self.wfile.write(data)
             if not isinstance(answer.body, bytes):
-                self._flush(waiting)
-                waiting = b""
-        finished = answer.ending in ("complete", "stale")
-        if finished and answer.framing == "chunked":
-            waiting += b"0\r\n\r\n"
-        self._flush(waiting)
+                self.wfile.flush()
+        if answer.framing == "chunked" and answer.ending in ("complete", "stale"):
+            self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
         if answer.framing == "close" or answer.ending != "complete":
             self.close_connection = True
         if answer.ending == "hang":
@@ -138,42 +126,36 @@ class Connection(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def _head(self, answer: MockAnswer) -> bytes:
-        headers = dict(answer.headers)
-        headers["date"] = self.date_time_string()
+        headers = {**answer.headers, "date": self.date_time_string()}
         if answer.framing == "chunked":
             headers["transfer-encoding"] = "chunked"
-        elif answer.framing == "length":
+        elif answer.framing == "close":
+            headers["connection"] = "close"
+        else:
             length = answer.announced
             if length is None:
                 length = sum(len(data) for _, data in answer.pieces())
             headers["content-length"] = str(length)
-        else:
-            headers["connection"] = "close"
         lines = [f"HTTP/1.1 {answer.status} {reasons.get(answer.status, 'Mock')}"]
         lines.extend(f"{name}: {value}" for name, value in headers.items())
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-    def _flush(self, data: bytes) -> None:
-        if data:
-            self.connection.sendall(data)
 
     def _wait(self, seconds: float | None) -> None:
         """Do nothing for some seconds (None: for ever), but notice a hang-up.
 
         Raises:
-            _ClientLeftError: The client hung up, or the server is being stopped.
+            ConnectionError: The client hung up, or the server is being stopped.
         """
-        if seconds is not None and seconds <= 0:
+        if seconds == 0:
             return
-        end = None if seconds is None else time.monotonic() + seconds
+        end = time.monotonic() + (seconds or 0)
         self.connection.settimeout(seconds)
         try:
             if not self.connection.recv(1, socket.MSG_PEEK):
-                raise _ClientLeftError
+                raise ConnectionError("the client hung up")
         except TimeoutError:
             return
         finally:
             self.connection.settimeout(None)
         # The client has sent its next request already: there is no hang-up to notice.
-        if end is not None:
-            time.sleep(max(0.0, end - time.monotonic()))
+        time.sleep(max(0.0, end - time.monotonic()))

@@ -4,7 +4,6 @@
         requests.post(server.base_url("openai") + "/chat/completions", json=...)
 
 For tests and demos of anything that talks to a provider: point its base URL here.
-The wire format goes by the path (see `mock_routes`).
 `python -m llmring_lite.mock_server` runs one beside other programs.
 """
 
@@ -14,13 +13,13 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
-from llmring_lite.mock import FaultEntry, Mock, MockAnswer, MockModel
+from llmring_lite.mock import FaultEntry, Mock, MockAnswer, MockModel, load_format
 from llmring_lite.mock_http import Connection, MockRequest
-from llmring_lite.mock_routes import route
+from llmring_lite.mock_model import Failure
+from llmring_lite.mock_reply import CREATED, to_json
 
 __all__ = ["MockModel", "MockRequest", "MockServer", "main"]
 
@@ -72,7 +71,7 @@ class MockServer:
         self.abandoned = 0
         self._port = port
         self._listener: socket.socket | None = None
-        self._acceptor: threading.Thread | None = None
+        self._acceptor = threading.Thread()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
 
@@ -115,21 +114,20 @@ class MockServer:
         self._port = listener.getsockname()[1]
         self._listener = listener
         self._acceptor = threading.Thread(
-            target=self._accept, args=(listener,), name="mock-server", daemon=True
+            target=self._accept, args=(listener,), daemon=True
         )
         self._acceptor.start()
         return self
 
     def stop(self) -> None:
         """Refuse new connections, end those that are open, wait for their threads."""
-        listener, acceptor = self._listener, self._acceptor
-        if listener is None or acceptor is None:
+        if self._listener is None:
             return
-        self._listener = None
+        listener, self._listener = self._listener, None
         # Closing a socket doesn't wake a thread that accepts on it; a connection does.
         with contextlib.suppress(OSError), socket.create_connection((HOST, self._port)):
             pass
-        acceptor.join()
+        self._acceptor.join()
         listener.close()
         with self._lock:
             threads = list(self._open.values())
@@ -142,12 +140,7 @@ class MockServer:
     def __enter__(self) -> MockServer:
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -160,10 +153,7 @@ class MockServer:
                 connection.close()
                 return
             thread = threading.Thread(
-                target=self._serve,
-                args=(connection,),
-                name="mock-connection",
-                daemon=True,
+                target=self._serve, args=(connection,), daemon=True
             )
             with self._lock:
                 self.connections += 1
@@ -188,6 +178,101 @@ class MockServer:
         """Count a reply that the client didn't wait for."""
         with self._lock:
             self.abandoned += 1
+
+
+_WIRES: Final[Mapping[str, str]] = {
+    "/chat/completions": "openai",
+    "/responses": "openai-responses",
+    "/messages": "anthropic",
+    ":generateContent": "google",
+    ":streamGenerateContent": "google",
+    "/api/chat": "ollama",
+}
+"""End of the path of a POST -> wire format."""
+
+# Start of the path -> the shape of errors on paths that are none of these.
+_PREFIXES: Final[Mapping[str, str]] = {
+    "/v1beta/": "google",
+    "/api/": "ollama",
+    "/v1/messages/": "anthropic",
+}
+
+
+def route(mock: Mock, request: MockRequest) -> MockAnswer:
+    """The answer to a request; to an unknown path it is a 404."""
+    path = request.path.partition("?")[0]
+    if request.method == "GET" and path in _LISTINGS:
+        listing = _LISTINGS[path](mock.names(), request.headers)
+        headers = {"content-type": "application/json"}
+        return MockAnswer(200, headers, to_json(listing).encode())
+    if request.method == "POST":
+        for end, wire in _WIRES.items():
+            if path.endswith(end):
+                return mock.answer(wire, request.path, request.headers, request.body)
+    wire = next((w for p, w in _PREFIXES.items() if path.startswith(p)), "openai")
+    format_ = load_format(wire)
+    failure = Failure(404, f"Invalid URL ({request.method} {path})")
+    headers = {"content-type": format_.content_type}
+    return MockAnswer(404, headers, format_.encode(format_.build_error(failure)))
+
+
+def _list_models(names: list[str], headers: Mapping[str, str]) -> Any:
+    """The path is three providers' own; their headers tell which is meant."""
+    if "x-goog-api-key" in headers:
+        return _list_google(names, headers)
+    if "anthropic-version" in headers:
+        created = {"created_at": "2025-01-01T00:00:00Z"}
+        return {
+            "data": [
+                {"type": "model", "id": name, "display_name": name, **created}
+                for name in names
+            ],
+            "has_more": False,
+            "first_id": names[0],
+            "last_id": names[-1],
+        }
+    row = {"object": "model", "created": CREATED, "owned_by": "mock"}
+    return {"object": "list", "data": [{"id": name, **row} for name in names]}
+
+
+def _list_google(names: list[str], _headers: Mapping[str, str]) -> Any:
+    row = {
+        "version": "1",
+        "inputTokenLimit": 1048576,
+        "outputTokenLimit": 65536,
+        "supportedGenerationMethods": ["generateContent"],
+    }
+    return {
+        "models": [
+            {"name": f"models/{name}", "displayName": name, **row} for name in names
+        ]
+    }
+
+
+def _list_ollama(names: list[str], _headers: Mapping[str, str]) -> Any:
+    row = {
+        "modified_at": "2025-01-01T00:00:00Z",
+        "size": 0,
+        "digest": "0" * 64,
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": "mock",
+            "families": ["mock"],
+            "parameter_size": "0B",
+            "quantization_level": "F16",
+        },
+    }
+    tags = [f"{name}:latest" for name in names]
+    return {"models": [{"name": tag, "model": tag, **row} for tag in tags]}
+
+
+_LISTINGS: Final[Mapping[str, Callable[[list[str], Mapping[str, str]], Any]]] = {
+    "/v1/models": _list_models,
+    "/v1beta/models": _list_google,
+    "/api/tags": _list_ollama,
+    "/api/version": lambda _names, _headers: {"version": "0.0.0"},
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -222,13 +307,10 @@ def main(arguments: list[str] | None = None) -> int:
     for kind in _BASE_PATHS:
         sys.stdout.write(f"{kind:<17} {server.base_url(kind)}\n")
     sys.stdout.flush()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        server.stop()
-    return 0
+    server.stop()
+    return 130
 
 
 if __name__ == "__main__":
