@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 _FORMATS: Final[Mapping[str, str]] = {
@@ -41,7 +42,8 @@ def _sample(schema: Any, root: Any, depth: int) -> Any:
             return _sample(_simplest(schema[key], depth), root, depth + 1)
     if schema.get("allOf"):
         return _sample(_merged(schema["allOf"], root), root, depth + 1)
-    return _SAMPLES.get(_type_of(schema), _null)(schema, root, depth)
+    make = _SAMPLES.get(_type_of(schema))
+    return make(schema, root, depth) if make else None
 
 
 def _resolve(reference: str, root: Any) -> Any:
@@ -54,11 +56,8 @@ def _resolve(reference: str, root: Any) -> Any:
 
 def _simplest(choices: list[Any], depth: int) -> Any:
     """The first alternative; deep down null, if that is one of them."""
-    if depth >= _MAX_DEPTH:
-        for choice in choices:
-            if isinstance(choice, Mapping) and choice.get("type") == "null":
-                return choice
-    return choices[0]
+    nulls = [c for c in choices if isinstance(c, Mapping) and c.get("type") == "null"]
+    return nulls[0] if nulls and depth >= _MAX_DEPTH else choices[0]
 
 
 def _merged(parts: list[Any], root: Any) -> dict[str, Any]:
@@ -106,41 +105,32 @@ def _string(schema: Mapping[str, Any], _root: Any, _depth: int) -> str:
     return text[: int(schema["maxLength"])] if "maxLength" in schema else text
 
 
+_BOUNDS: Final = {
+    "minimum": operator.ge,
+    "exclusiveMinimum": operator.gt,
+    "maximum": operator.le,
+    "exclusiveMaximum": operator.lt,
+}
+
+
 def _number(schema: Mapping[str, Any], _root: Any, _depth: int) -> int | float:
-    step = schema.get("multipleOf", 1 if _type_of(schema) == "integer" else 0)
-    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
-    bottom = max((x for x in (low, above) if x is not None), default=None)
-    top = min((x for x in (high, below) if x is not None), default=None)
-    if bottom is None:
-        if top is None or top > 0 or (top == 0 and below != 0):
-            return 0
-        value: int | float = top // step * step if step else top
-        return value - (step or 1) if value == below else value
-    if step:
-        value = -(-bottom // step) * step
-        return value + step if value == above else value
-    if bottom != above:
-        value = bottom
-    else:
-        value = bottom + 1 if top is None else (bottom + top) / 2
-    return value
+    """Zero if it fits, else a number at or next to a bound, or between them."""
+    step = schema.get("multipleOf") or (1 if _type_of(schema) == "integer" else 0)
+    bounds = {name: schema[name] for name in _BOUNDS if schema.get(name) is not None}
+    tries: list[int | float] = [0, sum(bounds.values()) / max(1, len(bounds))]
+    for bound in bounds.values():
+        edge = bound // step * step if step else bound
+        tries[1:1] = [edge, edge + (step or 1), edge - (step or 1)]
+    return next(
+        (n for n in tries if all(_BOUNDS[k](n, b) for k, b in bounds.items())), 0
+    )
 
 
-def _boolean(_schema: Mapping[str, Any], _root: Any, _depth: int) -> bool:
-    return True
-
-
-def _null(_schema: Mapping[str, Any], _root: Any, _depth: int) -> None:
-    return None
-
-
-_SAMPLES: Final = {
+_SAMPLES: Final[Mapping[str, Callable[[Mapping[str, Any], Any, int], Any]]] = {
     "object": _object,
     "array": _array,
     "string": _string,
     "number": _number,
     "integer": _number,
-    "boolean": _boolean,
-    "null": _null,
+    "boolean": lambda _schema, _root, _depth: True,
 }
