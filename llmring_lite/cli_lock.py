@@ -36,8 +36,7 @@ def add_init_arguments(parser: ArgumentParser) -> None:
 def run_init(args: Namespace) -> int:
     from llmring_lite.cli_registry import age_text, open_registry
     from llmring_lite.facts import fetch
-    from llmring_lite.lockfile_init import provider_names
-    from llmring_lite.proposal import write
+    from llmring_lite.proposal import provider_names, write
     from llmring_lite.registry_client import describe
 
     named = args.lockfile or os.environ.get("LLMRING_LOCKFILE_PATH")

@@ -212,13 +212,20 @@ def create(
     name = os.fspath(path)
     lockfile = Lockfile.loads(text, path=name, format=format_of(name))
     with locked(name):
-        if os.path.exists(name) and not force:
-            raise LockfileError(
-                f"{name} is there already; to replace it, use --force (force=True)",
-                path=name,
-            )
+        if not force:
+            refuse_existing(name)
         write_atomic(name, text)
     return EditResult(Path(name), True, lockfile)
+
+
+def refuse_existing(path: str | os.PathLike[str]) -> None:
+    """Raise LockfileError if a file is there."""
+    name = os.fspath(path)
+    if os.path.exists(name):
+        raise LockfileError(
+            f"{name} is there already; to replace it, use --force (force=True)",
+            path=name,
+        )
 
 
 # Arguments -----------------------------------------------------------------------

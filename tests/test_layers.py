@@ -52,7 +52,6 @@ SIBLINGS = {
     "framing": {"provider"},
     "provider": {"exceptions"},
     "lockfile": {"provider"},
-    "lockfile_init": {"registry", "registry_select"},
     "cost": {"registry"},
     "parts": {"files"},
     "receipts": {"lockfile_write"},
