@@ -20,51 +20,33 @@ _EXACT: Final = Context(prec=120)
 _MAX_COST_TEXT: Final = 50
 
 
+_TOKENS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
 class Totals:
-    """The sums over some receipts.
-
-    Attributes:
-        calls: All of them, failed ones included.
-        errors: How many failed.
-        prompt_tokens, completion_tokens, total_tokens: Where known.
-        cost: USD, of the replies whose cost is known.
-        unused_cost: USD, of replies that came to attempts but were not used: those of
-            losers of a race, or withheld, or against their schema.
-        unpriced: Calls that didn't fail and whose cost is not known.
-    """
-
-    __slots__ = (
-        "_durations",
-        "calls",
-        "completion_tokens",
-        "cost",
-        "errors",
-        "prompt_tokens",
-        "total_tokens",
-        "unpriced",
-        "unused_cost",
-    )
+    """The sums over some receipts."""
 
     def __init__(self) -> None:
-        self.calls = self.errors = self.unpriced = 0
-        self.prompt_tokens = self.completion_tokens = self.total_tokens = 0
-        self.cost = self.unused_cost = Decimal(0)
+        self._counts = dict.fromkeys(("calls", "errors", *_TOKENS), 0)
+        self._cost = self._unused_cost = Decimal(0)
+        self._unpriced = 0
         self._durations = array("d")
 
     def add(self, receipt: Mapping[str, Any]) -> None:
-        self.calls += 1
         failed = receipt.get("error_class") is not None
-        self.errors += failed
-        self.prompt_tokens += _count(receipt.get("prompt_tokens"))
-        self.completion_tokens += _count(receipt.get("completion_tokens"))
-        self.total_tokens += _count(receipt.get("total_tokens"))
+        self._counts["calls"] += 1
+        self._counts["errors"] += failed
+        for name in _TOKENS:
+            count = receipt.get(name)
+            if count.__class__ is int and count > 0:
+                self._counts[name] += count
         cost = _cost(receipt.get("total_cost"))
         if cost is not None:
-            self.cost = _EXACT.add(self.cost, cost)
+            self._cost = _EXACT.add(self._cost, cost)
         elif not failed:
-            self.unpriced += 1
+            self._unpriced += 1
         for unused in _unused_costs(receipt.get("attempts")):
-            self.unused_cost = _EXACT.add(self.unused_cost, unused)
+            self._unused_cost = _EXACT.add(self._unused_cost, unused)
         duration = receipt.get("duration_ms")
         if (
             isinstance(duration, (int, float))
@@ -83,17 +65,22 @@ class Totals:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data; the cost as a decimal string."""
+        """As plain data.
+
+        Returns:
+            `calls`, failed ones included; `errors`, how many failed; three sums of
+            tokens, where known; `total_cost` of the replies whose cost is known, and
+            `unused_cost` of replies that came to attempts but were not used (those of
+            losers of a race, or withheld, or against their schema), in USD as decimal
+            strings; `unpriced` calls that didn't fail and whose cost is not known;
+            `p50_ms`, `p95_ms`, None if there are no calls to take them from.
+        """
         p50, p95 = self.percentiles(0.5, 0.95)
         return {
-            "calls": self.calls,
-            "errors": self.errors,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.total_tokens,
-            "total_cost": decimal_text(self.cost),
-            "unused_cost": decimal_text(self.unused_cost),
-            "unpriced": self.unpriced,
+            **self._counts,
+            "total_cost": decimal_text(self._cost),
+            "unused_cost": decimal_text(self._unused_cost),
+            "unpriced": self._unpriced,
             "p50_ms": p50,
             "p95_ms": p95,
         }
@@ -142,10 +129,6 @@ def _value(receipt: Mapping[str, Any], dimension: str) -> str | None:
         return str(receipt.get("timestamp"))[:10]
     value = receipt.get(dimension)
     return None if value is None else str(value)
-
-
-def _count(value: Any) -> int:
-    return value if value.__class__ is int and value > 0 else 0
 
 
 def _unused_costs(attempts: Any) -> Iterator[Decimal]:
