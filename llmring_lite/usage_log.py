@@ -14,15 +14,19 @@ import atexit
 import logging
 import os
 import random
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
 from queue import SimpleQueue
+from threading import Event, RLock, Thread
 from typing import Any, Final, TypeAlias
 
+from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import InvalidRequestError, ProviderError
-from llmring_lite.keys import parse_origin
+from llmring_lite.keys import Secret, parse_origin
+from llmring_lite.provider import Endpoint, HTTPRequest
 from llmring_lite.retry import RetryPolicy
 
 SERVER_VARIABLE: Final = "LLMRING_SERVER_URL"
@@ -118,11 +122,41 @@ def build_record(receipt: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _open(url: str, api_key: str | None) -> Post:
-    # In the background, and only where it is wanted: it loads `requests`.
-    from llmring_lite.transport_usage import UsagePoster
+def open_post(url: str, api_key: str | None) -> Post:
+    """The connections to a server, as what posts a record over them.
 
-    return UsagePoster(url, api_key).post
+    `POST /api/v1/log` with the header `X-API-Key`, as the package `llmring-server` has
+    it in its `routers/usage.py`.
+
+    Args:
+        url: Checked by `check_server_url`.
+        api_key: None sends no credential.
+    """
+    # In the background, and only where it is wanted: it loads `requests`.
+    from llmring_lite.provider_errors import parse_error
+    from llmring_lite.transport import Provider
+
+    provider = Provider(
+        Endpoint(
+            name="llmring-server",
+            kind="openai",
+            base_url=url,
+            auth_header="X-API-Key",
+            auth_prefix="",
+        )
+    )
+    key = None if api_key is None else Secret(api_key, API_KEY_VARIABLE)
+
+    def post(record: Mapping[str, Any], timeout_s: float) -> None:
+        request = HTTPRequest(url=f"{url}/api/v1/log", body=dict(record))
+        reply = provider.send(request, key, Deadline(timeout_s))
+        if not 200 <= reply.status < 300:
+            body = reply.body.decode("utf-8", "replace")
+            if key is not None:
+                body = key.redact(body)
+            raise parse_error(body[:300], status=reply.status, headers=reply.headers)
+
+    return post
 
 
 class UsageLog:
@@ -133,7 +167,7 @@ class UsageLog:
         server_url: str,
         api_key: str | None = None,
         *,
-        open_post: Callable[[str, str | None], Post] = _open,
+        open_post: Callable[[str, str | None], Post] = open_post,
         max_queued: int = MAX_QUEUED,
         retries: RetryPolicy = _RETRIES,
     ) -> None:
@@ -168,7 +202,7 @@ class UsageLog:
         return self._own_counts().dropped
 
     def _own_counts(self) -> _Counts:
-        return self._counts.setdefault(os.getpid(), _Counts())
+        return self._counts.setdefault(os.getpid(), _Counts(self.server_url))
 
     def put(self, receipt: Mapping[str, Any]) -> None:
         """Hand over the receipt of an answered call; returns at once."""
@@ -187,16 +221,14 @@ class UsageLog:
         if worker is not None:
             worker.flush(FLUSH_S)
             worker.stop()
-            worker.report()
+            worker.counts.report()
 
     def _worker(self) -> _Worker:
         pid = os.getpid()
         worker = self._workers.get(pid)
         if worker is None:
             mine = _Worker(
-                self.server_url,
-                self._api_key,
-                self._open_post,
+                partial(self._open_post, self.server_url, self._api_key),
                 self._max_queued,
                 self._retries,
                 self._own_counts(),
@@ -212,8 +244,9 @@ class UsageLog:
 class _Counts:
     """What became of the records of a process. May be used by destructors."""
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = RLock()
         self.sent = 0
         self.dropped = 0
         self._reported = 0
@@ -222,18 +255,25 @@ class _Counts:
         with self._lock:
             self.sent += 1
 
-    def lost(self) -> bool:
-        """True for the first one."""
+    def lost(self, reason: object) -> None:
+        """Say so of the first one."""
         with self._lock:
             self.dropped += 1
-            return self.dropped == 1
+            is_first = self.dropped == 1
+        if is_first:
+            log.warning(
+                "a usage record for %s was dropped (further ones are only counted): %s",
+                self._url,
+                reason,
+            )
 
-    def unreported(self) -> int:
-        """How many were lost since this was asked before."""
+    def report(self) -> None:
+        """Say how many were lost since the last time."""
         with self._lock:
-            count = self.dropped - self._reported
+            lost = self.dropped - self._reported
             self._reported = self.dropped
-            return count
+        if lost:
+            log.warning("%d usage records were not delivered to %s", lost, self._url)
 
 
 class _Worker:
@@ -241,31 +281,23 @@ class _Worker:
 
     def __init__(
         self,
-        url: str,
-        api_key: str | None,
-        open_post: Callable[[str, str | None], Post],
+        open_post: Callable[[], Post],
         max_queued: int,
         retries: RetryPolicy,
         counts: _Counts,
     ) -> None:
         self.pid = os.getpid()
-        self._counts = counts
-        self._url = url
-        self._api_key = api_key
+        self.counts = counts
         self._open_post = open_post
         self._max_queued = max_queued
         self._retries = retries
         # May be used by a destructor that interrupts another use, like the lock.
-        self._queue: SimpleQueue[dict[str, Any] | threading.Event | None] = (
-            SimpleQueue()
-        )
-        self._lock = threading.RLock()
-        self._hurry = threading.Event()
+        self._queue: SimpleQueue[dict[str, Any] | Event | None] = SimpleQueue()
+        self._lock = RLock()
+        self._hurry = Event()
         self._flush_until = float("inf")
         self._stopped = False
-        self._thread = threading.Thread(
-            target=self._run, name="llmring-usage", daemon=True
-        )
+        self._thread = Thread(target=self._run, name="llmring-usage", daemon=True)
 
     def start(self) -> None:
         _workers.add(self)
@@ -283,7 +315,7 @@ class _Worker:
             if self._queue.qsize() < self._max_queued:
                 self._queue.put(record)
                 return True
-        self._drop("the queue is full: the server is too slow, or unreachable")
+        self.counts.lost("the queue is full: the server is too slow, or unreachable")
         return True
 
     def stop(self) -> None:
@@ -294,7 +326,7 @@ class _Worker:
 
     def flush(self, timeout_s: float) -> bool:
         """As `UsageLog.flush`. In the meantime nothing is tried twice."""
-        done = threading.Event()
+        done = Event()
         self._flush_until = time.monotonic() + timeout_s
         self._hurry.set()
         self._queue.put(done)
@@ -304,56 +336,40 @@ class _Worker:
         done.wait(_STUCK_S)
         return False
 
-    def report(self) -> None:
-        """Say how many records were lost since the last time."""
-        lost = self._counts.unreported()
-        if lost:
-            log.warning("%d usage records were not delivered to %s", lost, self._url)
-
-    def _drop(self, reason: object) -> None:
-        if self._counts.lost():
-            log.warning(
-                "a usage record for %s was dropped (further ones are only counted): %s",
-                self._url,
-                reason,
-            )
-
     def _run(self) -> None:
         post: Post | None = None
         while True:
             item = self._queue.get()
             if item is None:
                 return
-            if isinstance(item, threading.Event):
+            if isinstance(item, Event):
                 self._hurry.clear()
                 self._flush_until = float("inf")
                 item.set()
                 continue
             try:
-                post = post or self._open_post(self._url, self._api_key)
+                post = post or self._open_post()
                 self._deliver(item, post)
             except Exception as error:  # noqa: BLE001 - the boundary of a thread
-                self._drop(f"{type(error).__name__}: {error}")
+                self.counts.lost(f"{type(error).__name__}: {error}")
 
     def _deliver(self, record: dict[str, Any], post: Post) -> None:
-        tries = 0
-        while True:
+        for tries in count():
             left = min(_POST_S, self._flush_until - time.monotonic())
             if left <= 0:
-                self._drop("there was no time left at the end")
+                self.counts.lost("there was no time left at the end")
                 return
             try:
                 post(record, left)
             except ProviderError as error:
                 wait = self._retries.wait(error, tries, random.random)
                 if wait is None or self._hurry.is_set():
-                    self._drop(error)
+                    self.counts.lost(error)
                     return
+                self._hurry.wait(min(wait, _LONGEST_WAIT_S))
             else:
-                self._counts.took()
+                self.counts.took()
                 return
-            tries += 1
-            self._hurry.wait(min(wait, _LONGEST_WAIT_S))
 
 
 _workers: Final[weakref.WeakSet[_Worker]] = weakref.WeakSet()
@@ -364,7 +380,7 @@ def _flush_all() -> None:
     for worker in list(_workers):
         if worker.is_alive:
             worker.flush(_EXIT_S)
-            worker.report()
+            worker.counts.report()
 
 
 atexit.register(_flush_all)
