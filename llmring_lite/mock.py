@@ -29,7 +29,7 @@ from typing import Any, Final, TypeAlias
 
 from llmring_lite.exceptions import InvalidRequestError
 from llmring_lite.mock_faults import FAULTS, MockAnswer, Setting
-from llmring_lite.mock_model import Failure, MockModel, MockRefusal, is_number
+from llmring_lite.mock_model import Failure, MockModel, MockRefusal
 from llmring_lite.mock_reply import MockFormat, Prompt, make_reply
 
 __all__ = ["Mock", "MockAnswer", "MockModel", "named_model"]
@@ -67,13 +67,7 @@ _MESSAGES: Final[Mapping[int, str]] = {
 }
 
 # What reading a request of an unexpected shape raises.
-_MALFORMED: Final = (
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    RecursionError,
-)
+_MALFORMED: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 FaultEntry: TypeAlias = str | int | Mapping[str, Any] | None
 """A fault's name, an HTTP status, a table of options, or None for a good answer."""
@@ -90,15 +84,13 @@ def named_model(name: str) -> MockModel | None:
     """The model that a name stands for by itself, None if it stands for none."""
     if name in MODELS:
         return MODELS[name]
-    family, dash, rest = name.partition("-")
-    if not dash:
-        return None
+    family, _, rest = name.partition("-")
     try:
         if family == "fail":
             return MockModel(status=int(rest))
         if family == "fault":
             return MockModel(fault=rest)
-        if family == "slow" and is_number(float(rest)):
+        if family == "slow":
             return MockModel(latency=float(rest))
     except ValueError:  # no number, or an InvalidRequestError
         pass
@@ -190,7 +182,7 @@ class Mock:
             self._calls[counted] += not fails
             number = self._calls[counted]
         if fails:
-            faulty = replace(faulty, script=(), fail_first=None, fail_after=None)
+            return replace(faulty, script=(), fail_first=None, fail_after=None), number
         return faulty.for_call(number), number
 
     def _model(self, format_: MockFormat, name: str) -> MockModel:
@@ -206,13 +198,11 @@ class Mock:
 
 
 def _with_fault(model: MockModel, entry: FaultEntry) -> MockModel:
-    if entry is None:
-        return model
     if isinstance(entry, str):
-        return replace(model, fault=entry)
+        return model.override({"fault": entry})
     if isinstance(entry, int):
-        return replace(model, status=entry)
-    return model.override(entry)
+        return model.override({"status": entry})
+    return model.override(entry or {})
 
 
 def _digest(data: bytes) -> str:
@@ -241,10 +231,8 @@ def _answer(format_: MockFormat, prompt: Prompt, model: MockModel) -> MockAnswer
         answer = _success(format_, prompt, model)
     else:
         answer = _refusal(format_, failure)
-    answer = answer._replace(
-        headers={**answer.headers, **model.headers},
-        delay=answer.delay + model.latency,
-    )
+    headers = {**answer.headers, **model.headers}
+    answer = answer._replace(headers=headers, delay=answer.delay + model.latency)
     if model.fault is None:
         return answer
     setting = Setting(

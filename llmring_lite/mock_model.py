@@ -119,6 +119,11 @@ class MockModel:
             options = {"script": (), **options}
         return replace(self, **options)
 
+    @property
+    def fails(self) -> bool:
+        """There is something that calls, or some of them, fail with."""
+        return self.status is not None or self.fault is not None
+
     def for_call(self, number: int) -> MockModel:
         """The options of one call.
 
@@ -132,13 +137,14 @@ class MockModel:
             MockRefusal: The script has come to its end.
         """
         first, after = self.fail_first, self.fail_after
+        model = replace(self, script=(), fail_first=None, fail_after=None)
         if self.fails and (
             (first is None and after is None)
             or (first is not None and number <= first)
             or (after is not None and number > after)
         ):
-            return replace(self, script=(), **_NO_LIMITS)
-        model = replace(self, status=None, fault=None, **_NO_LIMITS)
+            return model
+        model = replace(model, status=None, fault=None)
         if not self.script:
             return model
         # Failed calls play nothing.
@@ -150,17 +156,12 @@ class MockModel:
             )
         return model._play(self.script[number - 1])
 
-    @property
-    def fails(self) -> bool:
-        """There is something that calls, or some of them, fail with."""
-        return self.status is not None or self.fault is not None
-
     def _play(self, item: str | int | Mapping[str, Any]) -> MockModel:
         if isinstance(item, str):
-            return replace(self, script=(), reply=item)
+            return self.override({"reply": item})
         if isinstance(item, int):
-            return replace(self, script=(), status=item)
-        if isinstance(item, Mapping) and "script" in item:
+            return self.override({"status": item})
+        if "script" in item:
             raise InvalidRequestError("a script can't hold a script")
         return replace(self, script=()).override(item)
 
@@ -171,7 +172,7 @@ def _unknown(what: str, name: object, known: Mapping[str, Any]) -> str:
     return f"unknown {what} {name!r}{hint} Known are {', '.join(sorted(known))}"
 
 
-def is_number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     """A finite number that is not negative."""
     return (
         isinstance(value, (int, float))
@@ -184,8 +185,8 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_status(value: object) -> bool:
-    return _is_count(value) and isinstance(value, int) and 400 <= value <= 599
+def _is_status(value: Any) -> bool:
+    return _is_count(value) and 400 <= value <= 599
 
 
 def _is_call(value: object) -> bool:
@@ -226,7 +227,7 @@ _Check: TypeAlias = tuple[Callable[[Any], bool], str]
 
 _TEXT: Final[_Check] = (lambda value: isinstance(value, str), "a text")
 _COUNT: Final[_Check] = (_is_count, "a count, 0 or more")
-_SECONDS: Final[_Check] = (is_number, "seconds, 0 or more")
+_SECONDS: Final[_Check] = (_is_number, "seconds, 0 or more")
 
 _CHECKS: Final[Mapping[str, _Check]] = {
     "mode": (MODES.__contains__, "one of " + ", ".join(MODES)),
@@ -248,7 +249,10 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     ),
     "usage": (_is_usage, "a table with counts of " + ", ".join(USAGE_KEYS)),
     "latency": _SECONDS,
-    "tokens_per_second": (lambda value: is_number(value) and value, "a number above 0"),
+    "tokens_per_second": (
+        lambda value: _is_number(value) and value,
+        "a number above 0",
+    ),
     "status": (_is_status, "an HTTP status from 400 to 599"),
     "fault": _TEXT,
     "fail_first": _COUNT,
@@ -257,12 +261,11 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "code": _TEXT,
     "retry_after": _SECONDS,
     "headers": (_is_header_table, "a table of printable ASCII texts"),
-    "cut_at": (lambda value: is_number(value) and value <= 1, "a number from 0 to 1"),
+    "cut_at": (lambda value: _is_number(value) and value <= 1, "a number from 0 to 1"),
     "drip": _SECONDS,
 }
 
 _OPTIONS: Final = {option.name: option for option in fields(MockModel)}
-_NO_LIMITS: Final[Mapping[str, Any]] = {"fail_first": None, "fail_after": None}
 
 # Options that say what is answered. A request that sets one means it.
 _ANSWERS: Final = frozenset({"mode", "reply", "tool_calls", "status", "fault"})
