@@ -38,6 +38,8 @@ from llmring_lite.schemas import LLMRequest, Message
 
 _CALL_ID_LIMIT: Final = 64
 _CALL_FIELDS: Final = frozenset({"call_id", "name", "arguments"})
+# What a call says without more meaning; not so its namespace, its caller, `async`.
+_PLAIN_CALL: Final = _CALL_FIELDS | {"id", "type", "status"}
 
 
 def input_items(
@@ -195,7 +197,7 @@ def carried(output: Iterable[JSON], *, stored: bool) -> JSON | None:
             needed |= bool(item.get("phase")) or "refusal" in kinds
         elif item["type"] == "function_call":
             frames.append({k: v for k, v in item.items() if k not in _CALL_FIELDS})
-            needed |= bool(item.get("namespace"))
+            needed |= any(item[key] for key in item if key not in _PLAIN_CALL)
         else:
             frames.append(item)
             needed |= stored or not _is_lost(item)

@@ -1061,6 +1061,19 @@ def test_reasoning_that_can_be_found_goes_back(
     assert next_items(parse(item, text_item("x"), store=store))[0] == item
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"async": True},
+        {"caller": {"type": "program", "caller_id": "call_p"}},
+        {"namespace": "n"},
+    ],
+)
+def test_what_a_call_says_of_itself_goes_back(fields: dict[str, Any]) -> None:
+    output = call_item("c", **fields)
+    assert next_items(parse(output)) == [output]
+
+
 def test_a_plain_reply_carries_nothing() -> None:
     assert parse(text_item("x"), call_item("c")).provider_data is None
 
