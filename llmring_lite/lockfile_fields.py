@@ -106,6 +106,13 @@ def number_from(low: float, high: float | None = None) -> Checker:
     return check
 
 
+def number_above_zero(value: Any) -> float:
+    given: float = number_from(0)(value)
+    if not given:
+        raise Invalid("must be above zero")
+    return given
+
+
 def integer_from(low: int) -> Checker:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -276,7 +283,7 @@ PARAMETERS: Final[Mapping[str, Checker]] = {
     "parallel_tool_calls": boolean,
     "cache": any_value,
     "metadata": table,
-    "timeout": number_from(0),
+    "timeout": number_above_zero,
     "extra_params": table,
     "model": _set_by_code,
     "messages": _set_by_code,

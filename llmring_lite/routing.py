@@ -9,7 +9,7 @@ aliases and with ten thousand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmring_lite import keys
 from llmring_lite.exceptions import (
@@ -91,6 +91,11 @@ class Route(NamedTuple):
     @property
     def alias(self) -> str | None:
         return self.name if self.binding is not None else None
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The `parameters` of the binding."""
+        return self.binding.parameters if self.binding is not None else {}
 
 
 class Router:

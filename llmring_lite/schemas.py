@@ -198,26 +198,45 @@ class LLMRequest:
     def for_model(self, model: str, defaults: Mapping[str, Any] = {}) -> LLMRequest:
         """A copy for one candidate: bare model name, unset fields from `defaults`.
 
-        Defaults that are no fields of a request go into `extra_params`.
+        Defaults that are no fields of a request go into `extra_params`; those for the
+        whole call (see `for_call`) are left alone.
         """
         # dataclasses.replace would check every message again.
         copy = object.__new__(LLMRequest)
         copy.__dict__.update(self.__dict__)
         copy.model = model
+        others: dict[str, Any] = {}
         for name, value in defaults.items():
-            if name not in _PARAMETERS:
-                copy.extra_params = {name: value, **copy.extra_params}
-            elif getattr(copy, name) is None:
+            if name not in _FIELDS:
+                others[name] = value
+            elif name in _PARAMETERS and getattr(copy, name) is None:
                 setattr(copy, name, value)
+        named = defaults.get("extra_params")
+        if others or named:
+            copy.extra_params = {**others, **(named or {}), **copy.extra_params}
         return copy
 
+    def for_call(self, defaults: Mapping[str, Any]) -> LLMRequest:
+        """This request with what `defaults` say of a call: its timeout, its metadata.
 
-_PARAMETERS: Final = frozenset(LLMRequest.__match_args__) - {
+        They are no parameters of a model.
+        """
+        given: dict[str, Any] = {}
+        if self.timeout is INHERIT and "timeout" in defaults:
+            given["timeout"] = defaults["timeout"]
+        if self.metadata is None and "metadata" in defaults:
+            given["metadata"] = defaults["metadata"]
+        return replace(self, **given) if given else self
+
+
+_FIELDS: Final = frozenset(LLMRequest.__match_args__)
+_PARAMETERS: Final = _FIELDS - {
     "model",
     "messages",
     "stream",
     "extra_params",
     "timeout",
+    "metadata",
     "files",
 }
 

@@ -190,6 +190,7 @@ class LLMRing(AliasMethods, FileMethods):
         if request.stream:
             return self._stream(request, profile)
         route = self._router.route(request.model, profile)
+        request = request.for_call(route.defaults)
         if self.recorder is None:
             return self._ask(request, route)
         return self.recorder.chat(self.lockfile, route, request, self._ask)
@@ -225,6 +226,7 @@ class LLMRing(AliasMethods, FileMethods):
 
     def _stream(self, request: LLMRequest, profile: str | None) -> ChatStream:
         route = self._router.route(request.model, profile)
+        request = request.for_call(route.defaults)
         if self.recorder is None:
             return self._open(request, route)
         return self.recorder.stream(self.lockfile, route, request, self._open)
@@ -261,7 +263,7 @@ class LLMRing(AliasMethods, FileMethods):
     ) -> Answer[T]:
         """Have a candidate answer: the policies of the alias around the attempt."""
         binding = route.binding
-        defaults = binding.parameters if binding is not None else {}
+        defaults = route.defaults
         limit = binding.guardrails.get("max_latency") if binding is not None else None
         has_parts = request.has_parts
         loaded = load_parts(request) if has_parts else request

@@ -474,6 +474,7 @@ def test_what_a_new_provider_must_say() -> None:
         ('alias = "a"\nmodels = ["mock:x"]\nparameters = {max_tokens = 0}', 4, "1"),
         ('alias = "a"\nmodels = ["mock:x"]\nparameters = {top_p = 1.5}', 4, "0 to 1"),
         ('alias = "a"\nmodels = ["mock:x"]\nparameters = {stream = true}', 4, "call"),
+        ('alias = "a"\nmodels = ["mock:x"]\nparameters = {timeout = 0}', 4, "zero"),
         ('alias = "a"\nmodels = ["mock:x"]\nconstraints = {max_cost = "1"}', 4,
          "must be a number"),
         ('alias = "a"\nmodels = ["mock:x"]\nguardrails = {max_latency = "5"}', 4,

@@ -440,6 +440,54 @@ def test_parameters_of_the_binding_are_defaults(ring_to: Any) -> None:
     assert (second["temperature"], second["top_k"]) == (0.0, 4)
 
 
+def test_parameters_may_set_extra_params_and_a_call_adds_to_them(ring_to: Any) -> None:
+    with serving(OK) as server:
+        ring = ring_to(
+            server,
+            "parameters = { top_p = 0.5, top_k = 3, extra_params = "
+            "{ drop_unsupported = true, min_p = 0.1, top_k = 5 } }",
+        )
+        ring.chat("a", "hi", extra_params={"min_p": 0.2})
+        body = server.requests[0].json
+    assert (body["top_p"], body["top_k"], body["min_p"]) == (0.5, 5, 0.2)
+    assert body.keys().isdisjoint({"extra_params", "drop_unsupported"})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_parameters_may_set_the_timeout_which_a_call_overrides(
+    ring_to: Any, stream: bool
+) -> None:
+    def slow(sock: socket.socket, _: Received, number: int) -> bool:
+        if number == 1:
+            sock.recv(1)  # until the client gives up
+        else:
+            sock.sendall(OK)
+        return True
+
+    with Loopback(slow) as server:
+        ring = ring_to(server, "parameters = { timeout = 0.2 }", max_retries=0)
+        with pytest.raises(ProviderTimeoutError):
+            ring.chat("a", "hi", stream=stream)
+        ring.chat("a", "hi", timeout=30)
+        assert [set(r.json) & {"timeout"} for r in server.requests] == [set(), set()]
+
+
+def test_parameters_may_set_metadata(write: Write, tmp_path: Path) -> None:
+    receipts = tmp_path / "receipts.jsonl"
+    write(
+        PROFILE
+        + binding("a", "mock:echo", more='parameters = { metadata = { team = "x" } }')
+    )
+    with LLMRing(receipts=receipts) as ring:
+        ring.chat("a", "hi")
+        ring.chat("a", "hi", metadata={"team": "y"})
+    lines = [json.loads(line) for line in receipts.read_text().splitlines()]
+    assert [line["metadata"] for line in lines if "metadata" in line] == [
+        {"team": "x"},
+        {"team": "y"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
