@@ -25,7 +25,7 @@ from llmring_lite.cli_output import (
     say,
     say_json,
 )
-from llmring_lite.cli_registry import age_text, open_registry, price_text
+from llmring_lite.cli_registry import age_text, open_registry, prices_text
 from llmring_lite.exceptions import (
     LockfileError,
     LockfileParseError,
@@ -344,9 +344,7 @@ def _priced(registry: Registry, ref: str) -> str:
     model = registry.find(provider, name)
     if model is None:
         return ref
-    given = price_text(model.dollars_per_million_tokens_input)
-    output = price_text(model.dollars_per_million_tokens_output)
-    return f"{ref} ({given} in, {output} out)"
+    return f"{ref} ({prices_text(model)})"
 
 
 def open_own_lockfile(args: Namespace) -> Lockfile:

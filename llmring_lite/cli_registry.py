@@ -32,7 +32,9 @@ from llmring_lite.registry import (
     load_snapshot,
     snapshot_date,
 )
+from llmring_lite.registry_cache import CacheEntry
 from llmring_lite.registry_client import Registry, age_days, describe
+from llmring_lite.registry_drift import dollars
 from llmring_lite.registry_refresh import Refreshed, refresh
 from llmring_lite.registry_select import (
     NEEDS,
@@ -69,12 +71,13 @@ def age_text(catalogue: Catalogue) -> str:
 
 
 def price_text(price: float | None) -> str:
-    """Dollars, with cents where there are whole ones."""
-    if price is None:
-        return "?"
-    text = f"{price:.9f}".rstrip("0")
-    whole, _, cents = text.partition(".")
-    return f"${whole}.{cents:<02}"
+    return "?" if price is None else dollars(price)
+
+
+def prices_text(model: RegistryModel) -> str:
+    """Such as `$1.00 in, $5.00 out`."""
+    given = price_text(model.dollars_per_million_tokens_input)
+    return f"{given} in, {price_text(model.dollars_per_million_tokens_output)} out"
 
 
 def tokens_text(count: int | None) -> str:
@@ -95,11 +98,8 @@ def say_choices(choices: Iterable[Choice]) -> None:
 
 
 def _priced(model: RegistryModel) -> str:
-    return (
-        f"{model.ref} ({price_text(model.dollars_per_million_tokens_input)} in, "
-        f"{price_text(model.dollars_per_million_tokens_output)} out, "
-        f"{tokens_text(model.max_input_tokens)} tokens of input)"
-    )
+    window = tokens_text(model.max_input_tokens)
+    return f"{model.ref} ({prices_text(model)}, {window} tokens of input)"
 
 
 # list ----------------------------------------------------------------------------
@@ -137,13 +137,14 @@ def run_list(args: Namespace) -> int:
                 f"nothing is known of the models of {provider!r}; known are "
                 f"{', '.join(registry.providers())}"
             )
-        models += [
-            model
-            for model in catalogue
-            if all(has(model, need) for need in needs)
-            and not (args.active and model.is_active is False)
-        ]
+        models += catalogue
         note(f"{describe(catalogue)}, {age_text(catalogue)}, from {catalogue.source}")
+    models = [
+        model
+        for model in models
+        if all(has(model, need) for need in needs)
+        and not (args.active and model.is_active is False)
+    ]
     if args.json:
         say_json([model.to_dict() for model in models])
     elif not models:
@@ -223,50 +224,46 @@ def run_info(args: Namespace) -> int:
 
 
 def _say_info(ref: str, model: RegistryModel, catalogue: Catalogue) -> None:
-    lines = [("model", paint(ref, "bold"))]
-    if model.ref != ref:
-        lines.append(("is", model.ref))
-    if model.model_aliases:
-        lines.append(("also called", ", ".join(model.model_aliases)))
-    lines += [
-        ("longest input", f"{tokens_text(model.max_input_tokens)} tokens"),
-        ("longest output", f"{tokens_text(model.max_output_tokens)} tokens"),
-    ]
-    for name, price in _prices(model):
-        lines.append((name, f"{price_text(price)} per million tokens"))
-    if model.long_context_threshold_tokens and model.supports_long_context_pricing:
-        lines.append(("long means above", f"{model.long_context_threshold_tokens:,}"))
-    has_them = [need for need in sorted(NEEDS) if has(model, need)]
-    lines.append(("has", ", ".join(has_them) or "-"))
-    if model.api_endpoint:
-        lines.append(("API", model.api_endpoint))
-    if model.release_date:
-        lines.append(("released", model.release_date))
-    lines.append(("status", _status(model)))
-    going = deprecation(model, catalogue)
-    if going:
-        lines.append(("", going))
-    lines.append(("registry", f"{describe(catalogue)}, {age_text(catalogue)}"))
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        say(f"{name:{width}}  {text}")
+    prices = {
+        name: getattr(model, f"dollars_per_million_tokens_{field}")
+        for field, name in _PRICES.items()
+        if getattr(model, f"dollars_per_million_tokens_{field}") is not None
+    }
+    threshold = model.long_context_threshold_tokens
+    if not model.supports_long_context_pricing:
+        threshold = None
+    lines = {
+        "model": paint(ref, "bold"),
+        "is": model.ref if model.ref != ref else None,
+        "also called": ", ".join(model.model_aliases),
+        "longest input": f"{tokens_text(model.max_input_tokens)} tokens",
+        "longest output": f"{tokens_text(model.max_output_tokens)} tokens",
+        **{name: f"{dollars(usd)} per million tokens" for name, usd in prices.items()},
+        "long means above": f"{threshold:,}" if threshold else None,
+        "has": ", ".join(need for need in sorted(NEEDS) if has(model, need)) or "-",
+        "API": model.api_endpoint,
+        "released": model.release_date,
+        "status": _status(model),
+        "": deprecation(model, catalogue),
+        "registry": f"{describe(catalogue)}, {age_text(catalogue)}",
+    }
+    width = max(len(name) for name, text in lines.items() if text)
+    for name, text in lines.items():
+        if text:
+            say(f"{name:{width}}  {text}")
 
 
-def _prices(model: RegistryModel) -> list[tuple[str, float]]:
-    """The known prices, each under its name."""
-    cached = model.dollars_per_million_tokens_cache_read
-    if cached is None:
-        cached = model.dollars_per_million_tokens_cached_input
-    named = (
-        ("input", model.dollars_per_million_tokens_input),
-        ("output", model.dollars_per_million_tokens_output),
-        ("cached input", cached),
-        ("cache write, 5 minutes", model.dollars_per_million_tokens_cache_write_5m),
-        ("cache write, 1 hour", model.dollars_per_million_tokens_cache_write_1h),
-        ("long input", model.dollars_per_million_tokens_input_long_context),
-        ("long output", model.dollars_per_million_tokens_output_long_context),
-    )
-    return [(name, price) for name, price in named if price is not None]
+# A cache's price has two names, the second of them the more exact.
+_PRICES: Final = {
+    "input": "input",
+    "output": "output",
+    "cached_input": "cached input",
+    "cache_read": "cached input",
+    "cache_write_5m": "cache write, 5 minutes",
+    "cache_write_1h": "cache write, 1 hour",
+    "input_long_context": "long input",
+    "output_long_context": "long output",
+}
 
 
 # registry refresh ----------------------------------------------------------------
@@ -290,10 +287,19 @@ def run_refresh(args: Namespace) -> int:
     else:
         for row in rows:
             if row.after is not None:
-                say(_refreshed_text(row.before, row.after))
+                models = plural(len(row.after.models), "model")
+                say(f"{describe(row.after)}, {models}, {_than(row.before, row.after)}")
     if not rows:
         raise RegistryError(f"{registry.url} has nothing on any provider")
     return report_failures(rows)
+
+
+def _than(before: Catalogue | None, after: Catalogue) -> str:
+    if before is None:
+        return "new"
+    if before.version == after.version:
+        return "as before"
+    return f"before: version {before.version}"
 
 
 def _refreshed(row: Refreshed) -> dict[str, Any]:
@@ -305,15 +311,6 @@ def _refreshed(row: Refreshed) -> dict[str, Any]:
         "models": len(row.after.models) if row.after else None,
         "error": str(row.error) if row.error else None,
     }
-
-
-def _refreshed_text(before: Catalogue | None, after: Catalogue) -> str:
-    text = f"{describe(after)}, {plural(len(after.models), 'model')}"
-    if before is None:
-        return f"{text}, new"
-    if before.version == after.version:
-        return f"{text}, as before"
-    return f"{text}, before: version {before.version}"
 
 
 def report_failures(rows: list[Refreshed]) -> int:
@@ -329,10 +326,6 @@ def report_failures(rows: list[Refreshed]) -> int:
 # cache ---------------------------------------------------------------------------
 
 
-def add_cache_info_arguments(parser: ArgumentParser) -> None:
-    add_json_option(parser)
-
-
 def run_cache_info(args: Namespace) -> int:
     registry = open_registry()
     entries = registry.cache.entries()
@@ -346,19 +339,7 @@ def run_cache_info(args: Namespace) -> int:
                     "date": snapshot_date(),
                     "versions": {c.provider: c.version for c in shipped},
                 },
-                "entries": [
-                    {
-                        "path": entry.path,
-                        "registry": entry.url,
-                        "provider": entry.catalogue.provider,
-                        "version": entry.catalogue.version,
-                        "updated_at": entry.catalogue.updated_at,
-                        "fetched_at": entry.catalogue.fetched_at,
-                        "pinned": entry.pinned,
-                        "models": len(entry.catalogue.models),
-                    }
-                    for entry in entries
-                ],
+                "entries": [_entry(entry) for entry in entries],
             }
         )
         return 0
@@ -377,8 +358,19 @@ def run_cache_info(args: Namespace) -> int:
     return 0
 
 
-def add_cache_clear_arguments(parser: ArgumentParser) -> None:
-    parser.set_defaults()
+def _entry(entry: CacheEntry) -> dict[str, Any]:
+    names = ("provider", "version", "updated_at", "fetched_at")
+    return {
+        "path": entry.path,
+        "registry": entry.url,
+        **{name: getattr(entry.catalogue, name) for name in names},
+        "pinned": entry.pinned,
+        "models": len(entry.catalogue.models),
+    }
+
+
+def add_no_arguments(parser: ArgumentParser) -> None:
+    """It has none."""
 
 
 def run_cache_clear(args: Namespace) -> int:
@@ -393,6 +385,6 @@ COMMANDS: Final = {
     "list": (add_list_arguments, run_list),
     "info": (add_info_arguments, run_info),
     "registry refresh": (add_refresh_arguments, run_refresh),
-    "cache info": (add_cache_info_arguments, run_cache_info),
-    "cache clear": (add_cache_clear_arguments, run_cache_clear),
+    "cache info": (add_json_option, run_cache_info),
+    "cache clear": (add_no_arguments, run_cache_clear),
 }

@@ -13,46 +13,38 @@ from llmring_lite.registry import FLAGS, Catalogue, RegistryModel
 
 Kind: TypeAlias = Literal["price", "limit", "capability", "status"]
 
-_PRICES: Final[Mapping[str, str]] = {
-    "dollars_per_million_tokens_input": "input",
-    "dollars_per_million_tokens_output": "output",
-    "dollars_per_million_tokens_cached_input": "cached input",
-    "dollars_per_million_tokens_cache_read": "cache read",
-    "dollars_per_million_tokens_cache_write_5m": "cache write (5 minutes)",
-    "dollars_per_million_tokens_cache_write_1h": "cache write (1 hour)",
-    "dollars_per_million_tokens_output_thinking": "thinking",
-    "dollars_per_million_tokens_input_long_context": "long-context input",
-    "dollars_per_million_tokens_output_long_context": "long-context output",
-    "cache_storage_cost_per_million_tokens_per_hour": "cache storage per hour",
-}
-_TOKENS: Final[Mapping[str, tuple[Kind, str]]] = {
+COMPARED: Final[Mapping[str, tuple[Kind, str]]] = {
+    "dollars_per_million_tokens_input": ("price", "input"),
+    "dollars_per_million_tokens_output": ("price", "output"),
+    "dollars_per_million_tokens_cached_input": ("price", "cached input"),
+    "dollars_per_million_tokens_cache_read": ("price", "cache read"),
+    "dollars_per_million_tokens_cache_write_5m": ("price", "cache write (5 minutes)"),
+    "dollars_per_million_tokens_cache_write_1h": ("price", "cache write (1 hour)"),
+    "dollars_per_million_tokens_output_thinking": ("price", "thinking"),
+    "dollars_per_million_tokens_input_long_context": ("price", "long-context input"),
+    "dollars_per_million_tokens_output_long_context": ("price", "long-context output"),
+    "cache_storage_cost_per_million_tokens_per_hour": (
+        "price",
+        "cache storage per hour",
+    ),
     "long_context_threshold_tokens": ("price", "long-context threshold"),
     "max_input_tokens": ("limit", "longest input"),
     "max_output_tokens": ("limit", "longest output"),
     "min_recommended_reasoning_tokens": ("limit", "least reasoning budget"),
-}
-_STATUS: Final[Mapping[str, str]] = {
-    "is_active": "active",
-    "requires_waitlist": "waiting list",
-    "deprecated_date": "deprecated",
-    "listed": "listed",
-}
-_CAPABILITIES: Final[Mapping[str, str]] = {
-    "api_endpoint": "API",
+    "api_endpoint": ("capability", "API"),
     **{
-        name: name.removeprefix("supports_").removeprefix("is_").replace("_", " ")
+        name: (
+            "capability",
+            name.removeprefix("supports_").removeprefix("is_").replace("_", " "),
+        )
         for name in FLAGS
-        if name not in _STATUS
+        if name not in ("is_active", "requires_waitlist")
     },
+    "is_active": ("status", "active"),
+    "requires_waitlist": ("status", "waiting list"),
+    "deprecated_date": ("status", "deprecated"),
 }
-
-COMPARED: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys(_PRICES, "price"),
-    **{name: kind for name, (kind, _) in _TOKENS.items()},
-    **dict.fromkeys(_CAPABILITIES, "capability"),
-    **{name: "status" for name in _STATUS if name != "listed"},
-}
-"""Fields of `RegistryModel` that are compared -> what kind of change theirs is."""
+"""Fields of `RegistryModel` that are compared -> the kind of a change, and its name."""
 
 
 class Change(NamedTuple):
@@ -72,26 +64,41 @@ class Change(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        return COMPARED.get(self.field, "status")
+        return COMPARED.get(self.field, ("status", ""))[0]
 
     def __str__(self) -> str:
         """Such as `gpt-4o input $5.00 → $2.50 per million`."""
-        before, after = self.before, self.after
-        if self.field in _PRICES:
-            was, now = _price(before), _price(after)
-            what = f"{_PRICES[self.field]} {was} → {now} per million"
-        elif self.field in _TOKENS:
-            was, now = _tokens(before), _tokens(after)
-            what = f"{_TOKENS[self.field][1]} {was} → {now} tokens"
-        else:
-            name = _STATUS.get(self.field) or _CAPABILITIES[self.field]
-            what = f"{name} {_word(before)} → {_word(after)}"
-            if self.field == "deprecated_date":
-                what = what.replace("unknown", "no")
-        return f"{self.model} {what}"
+        name = COMPARED.get(self.field, ("status", "listed"))[1]
+        unit = ""
+        if _is_price(self.field):
+            unit = " per million"
+        elif self.field.endswith("_tokens"):
+            unit = " tokens"
+        before, after = _said(self.field, self.before), _said(self.field, self.after)
+        return f"{self.model} {name} {before} → {after}{unit}"
 
     def to_dict(self) -> dict[str, Any]:
         return {**self._asdict(), "kind": self.kind}
+
+
+def _is_price(field: str) -> bool:
+    return field.startswith(("dollars_", "cache_storage_"))
+
+
+def _said(field: str, value: Any) -> str:
+    if value is None:
+        return "no" if field == "deprecated_date" else "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if _is_price(field):
+        return dollars(value)
+    return f"{value:,}" if field.endswith("_tokens") else str(value)
+
+
+def dollars(price: float) -> str:
+    """With at least two decimals, and as many more as there are."""
+    whole, _, cents = f"{price:.9f}".rstrip("0").partition(".")
+    return f"${whole}.{cents:<02}"
 
 
 class Drift(NamedTuple):
@@ -114,12 +121,7 @@ class Drift(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         changes = [change.to_dict() for change in self.changes]
-        return {
-            "provider": self.provider,
-            "before": self.before,
-            "after": self.after,
-            "changes": changes,
-        }
+        return {**self._asdict(), "changes": changes}
 
 
 def compare(
@@ -156,22 +158,3 @@ def _compare_models(
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
             yield Change(provider, name, field, before, after)
-
-
-def _price(value: float | None) -> str:
-    """Dollars with at least two decimals, and as many more as there are."""
-    if value is None:
-        return "unknown"
-    text = f"{value:.9f}".rstrip("0")
-    whole, _, cents = text.partition(".")
-    return f"${whole}.{cents:<02}"
-
-
-def _tokens(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}"
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "unknown" if value is None else str(value)
