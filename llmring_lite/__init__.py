@@ -44,10 +44,15 @@ if TYPE_CHECKING:
         UnsupportedParameterError,
     )
     from llmring_lite.lockfile import (
+        CONDITIONS,
+        LOCKFILE_NAME,
+        STRATEGIES,
         AliasBinding,
         Lockfile,
         ProfileConfig,
         ProviderConfig,
+        bundled_path,
+        find_lockfile,
     )
     from llmring_lite.registry import RegistryModel
     from llmring_lite.schemas import LLMRequest, LLMResponse, Message, StreamChunk
@@ -67,7 +72,10 @@ _HOMES = {
         RegistryStaleError
         UnsupportedParameterError
         """,
-    "lockfile": "AliasBinding Lockfile ProfileConfig ProviderConfig",
+    "lockfile": """
+        CONDITIONS LOCKFILE_NAME STRATEGIES AliasBinding Lockfile ProfileConfig
+        ProviderConfig bundled_path find_lockfile
+        """,
     "registry": "RegistryModel",
     "schemas": "LLMRequest LLMResponse Message StreamChunk",
     "service": "LLMRing",
@@ -75,6 +83,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "CONDITIONS",
+    "LOCKFILE_NAME",
+    "STRATEGIES",
     "AliasBinding",
     "AliasNotFoundError",
     "AllModelsFailedError",
@@ -113,6 +124,8 @@ __all__ = [
     "StreamChunk",
     "UnsupportedParameterError",
     "__version__",
+    "bundled_path",
+    "find_lockfile",
 ]
 
 

@@ -74,6 +74,20 @@ def test_the_contract_is_kept(name: str) -> None:
     assert name in dir(llmring_lite)
 
 
+@pytest.mark.parametrize("home", ["service", "schemas", "exceptions", "lockfile"])
+def test_the_public_names_of_a_module_that_users_import_are_here_too(home: str) -> None:
+    module = importlib.import_module(f"llmring_lite.{home}")
+    classes = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    ]
+    missing = {*classes, *getattr(module, "__all__", ())} - {*llmring_lite.__all__}
+    assert not missing
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="LLMRign"):
         _ = llmring_lite.LLMRign  # type: ignore[attr-defined]
