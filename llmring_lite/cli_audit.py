@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from itertools import zip_longest
 from typing import Any, Final
 
 from llmring_lite import lockfile_edit
@@ -36,7 +37,7 @@ from llmring_lite.lockfile import AliasBinding, Lockfile, find_lockfile
 from llmring_lite.registry import Catalogue
 from llmring_lite.registry_client import Registry, describe
 from llmring_lite.registry_drift import Drift, compare
-from llmring_lite.registry_select import is_pattern, resolve, rule_of
+from llmring_lite.registry_select import Rule, is_pattern, resolve, rule_of
 
 # lock validate -------------------------------------------------------------------
 
@@ -61,6 +62,7 @@ def run_validate(args: Namespace) -> int:
     report: dict[str, Any] = {"lockfile": str(path), "valid": True}
     report |= {"problems": [], "warnings": [], "findings": [], "drift": []}
     found: Report | None = None
+    code = 1
     try:
         lockfile = Lockfile.load(path)
         report["warnings"] = [str(warning) for warning in lockfile.warnings]
@@ -74,29 +76,22 @@ def run_validate(args: Namespace) -> int:
             online=not args.offline,
         )
         report |= to_dict(found)
-        _add_findings(report, found)
+        for finding in found.findings:
+            kind = "problems" if finding.kind in PROBLEMS else "warnings"
+            report[kind].append(_text(finding, report["profiles"]))
     except LockfileValidationError as error:
-        report["valid"] = False
         report["problems"] = list(error.problems) or [str(error)]
     except LockfileParseError as error:
         if not args.json:
             raise
-        report["valid"] = False
         report["problems"] = [str(error)]
-        say_json(report)
-        return 2
+        code = 2
+    report["valid"] = not report["problems"]
     if args.json:
         say_json(report)
     else:
         _say_report(report, found)
-    return 0 if report["valid"] and not (args.strict and _drifted(found)) else 1
-
-
-def _add_findings(report: dict[str, Any], found: Report) -> None:
-    for finding in found.findings:
-        kind = "problems" if finding.kind in PROBLEMS else "warnings"
-        report[kind].append(_text(finding, report["profiles"]))
-    report["valid"] = not report["problems"]
+    return 0 if report["valid"] and not (args.strict and _drifted(found)) else code
 
 
 def _text(finding: Finding, profiles: int) -> str:
@@ -159,30 +154,25 @@ def run_bump(args: Namespace) -> int:
     if not newest:
         note(f"no model that a registry knows is bound in profile {profile}")
         return 0
-    drifts: list[Drift] = []
-    for provider, catalogue in newest.items():
-        pinned = config.registry_versions.get(provider)
-        if pinned not in (None, catalogue.version):
-            drifts.append(_drift_since(registry, provider, pinned, catalogue, bound))
+    before = config.registry_versions
+    drifts = [
+        _drift_since(registry, before[provider], catalogue, bound[provider])
+        for provider, catalogue in newest.items()
+        if before.get(provider) not in (None, catalogue.version)
+    ]
     versions = {p: c.version for p, c in newest.items() if c.version is not None}
     result = lockfile_edit.pin_registry_versions(
         lockfile.path or "", versions, profile=profile
     )
     if args.json:
-        say_json(
-            {
-                "profile": profile,
-                "before": config.registry_versions,
-                "after": result.lockfile.get_profile(profile).registry_versions,
-                "drift": [drift.to_dict() for drift in drifts],
-            }
-        )
+        after = result.lockfile.get_profile(profile).registry_versions
+        rows = [drift.to_dict() for drift in drifts]
+        say_json({"profile": profile, "before": before, "after": after, "drift": rows})
         return 0
     for drift in drifts:
         say_drift(drift)
     for provider, catalogue in newest.items():
-        pinned = config.registry_versions.get(provider)
-        say(f"{provider} {_moved(pinned, catalogue)}")
+        say(f"{provider} {_moved(before.get(provider), catalogue)}")
     note(f"pinned in profile {profile} of {result.path}")
     for notice in result.notices:
         complain(notice, kind="note")
@@ -205,18 +195,14 @@ def _newest(registry: Registry, providers: list[str]) -> dict[str, Catalogue]:
 
 
 def _drift_since(
-    registry: Registry,
-    provider: str,
-    pinned: int | None,
-    catalogue: Catalogue,
-    bound: dict[str, list[str]],
+    registry: Registry, pinned: int, catalogue: Catalogue, names: list[str]
 ) -> Drift:
     try:
-        old = registry.version(provider, pinned or 0)
+        old = registry.version(catalogue.provider, pinned)
     except RegistryError as error:
         complain(f"what changed since is unknown: {error}", kind="warning")
-        return Drift(provider, pinned, catalogue.version, ())
-    return compare(old, catalogue, bound[provider])
+        return Drift(catalogue.provider, pinned, catalogue.version, ())
+    return compare(old, catalogue, names)
 
 
 def _moved(pinned: int | None, catalogue: Catalogue) -> str:
@@ -249,23 +235,19 @@ def run_upgrade(args: Namespace) -> int:
     lockfile = open_own_lockfile(args)
     profile = profile_of(args, lockfile)
     registry = open_registry()
-    bindings = _with_rules(lockfile, profile, args.aliases)
-    code = 0
+    failed = False
     changes: list[dict[str, Any]] = []
-    for binding in bindings:
-        rule = rule_of(binding.constraints)
-        assert rule is not None  # _with_rules saw to it
+    for binding, rule in _with_rules(lockfile, profile, args.aliases):
         try:
             refs = [choice.ref for choice in resolve(rule, registry.catalogue)]
         except RegistryError as error:
             complain(f"{binding.alias}: {error}")
-            code = 1
+            failed = True
             continue
-        if refs == list(binding.models):
+        before = list(binding.models)
+        if refs == before:
             continue
-        changes.append(
-            {"alias": binding.alias, "before": list(binding.models), "after": refs}
-        )
+        changes.append({"alias": binding.alias, "before": before, "after": refs})
         if not args.json:
             say(_upgrade_text(registry, binding, refs))
         if not args.dry_run:
@@ -278,45 +260,39 @@ def run_upgrade(args: Namespace) -> int:
             )
     if args.json:
         say_json(changes)
-    count = plural(len(changes), "alias")
-    if not changes:
-        note("nothing to upgrade: each rule still selects what is bound")
-    elif args.dry_run:
-        note(f"{count} would change in profile {profile} of {lockfile.path}")
+    if changes:
+        count = plural(len(changes), "alias")
+        done = "would change" if args.dry_run else "changed"
+        note(f"{count} {done} in profile {profile} of {lockfile.path}")
     else:
-        note(f"{count} changed in profile {profile} of {lockfile.path}")
-    return code
+        note("nothing to upgrade: each rule still selects what is bound")
+    return 1 if failed else 0
 
 
 def _with_rules(
     lockfile: Lockfile, profile: str, aliases: list[str]
-) -> list[AliasBinding]:
-    """The bindings to resolve anew.
+) -> list[tuple[AliasBinding, Rule]]:
+    """The bindings to resolve anew, and their rules.
 
     Raises:
         AliasNotFoundError: The profile doesn't bind one of the aliases.
         LockfileError: One of them was not bound by a pattern.
     """
     bindings = lockfile.get_profile(profile).bindings
-    for alias in aliases:
+    found = []
+    for alias in dict.fromkeys(aliases or bindings):
         if alias not in bindings:
             raise lockfile.alias_not_found(alias, profile)
-        if not _has_pattern(bindings[alias]):
+        rule = rule_of(bindings[alias].constraints)
+        if rule is not None and any(map(is_pattern, rule.select)):
+            found.append((bindings[alias], rule))
+        elif aliases:
             raise LockfileError(
                 f"{alias} was not bound by a pattern, so there is nothing to resolve "
                 f"anew; bind it with one: {PROGRAM} bind {alias} 'anthropic:*'",
                 path=str(lockfile.path),
             )
-    return (
-        [b for name, b in bindings.items() if _has_pattern(b)]
-        if not aliases
-        else [bindings[alias] for alias in dict.fromkeys(aliases)]
-    )
-
-
-def _has_pattern(binding: AliasBinding) -> bool:
-    rule = rule_of(binding.constraints)
-    return rule is not None and any(map(is_pattern, rule.select))
+    return found
 
 
 def _carried(binding: AliasBinding, refs: list[str]) -> dict[str, list[str]] | None:
@@ -330,21 +306,20 @@ def _carried(binding: AliasBinding, refs: list[str]) -> dict[str, list[str]] | N
 
 
 def _upgrade_text(registry: Registry, binding: AliasBinding, refs: list[str]) -> str:
+    def priced(ref: str) -> str:
+        provider, _, name = ref.partition(":")
+        model = registry.find(provider, name)
+        return ref if model is None else f"{ref} ({prices_text(model)})"
+
     parts = []
-    for old, new in zip(binding.models, refs, strict=False):
-        if old != new:
-            parts.append(f"{_priced(registry, old)} → {_priced(registry, new)}")
-    parts += [f"without {ref}" for ref in binding.models[len(refs) :]]
-    parts += [f"with {_priced(registry, ref)}" for ref in refs[len(binding.models) :]]
+    for old, new in zip_longest(binding.models, refs):
+        if new is None:
+            parts.append(f"without {old}")
+        elif old is None:
+            parts.append(f"with {priced(new)}")
+        elif old != new:
+            parts.append(f"{priced(old)} → {priced(new)}")
     return f"{paint(binding.alias, 'bold')}: {', '.join(parts)}"
-
-
-def _priced(registry: Registry, ref: str) -> str:
-    provider, _, name = ref.partition(":")
-    model = registry.find(provider, name)
-    if model is None:
-        return ref
-    return f"{ref} ({prices_text(model)})"
 
 
 def open_own_lockfile(args: Namespace) -> Lockfile:
