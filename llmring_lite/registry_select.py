@@ -8,6 +8,7 @@ name; a preview only after the others, for it may change or vanish.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import RegistryError
@@ -37,26 +38,11 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 # Registries list these as active models with prices, too; none of them chats.
 _NOT_FOR_CHAT: Final = frozenset(
     {
-        "audio",
-        "babbage",
-        "davinci",
-        "dialog",
-        "embedding",
-        "image",
-        "imagen",
-        "instruct",
-        "live",
-        "moderation",
-        "realtime",
-        "robotics",
-        "sora",
-        "transcribe",
-        "tts",
-        "veo",
-        "whisper",
+        *("audio", "dialog", "live", "realtime", "transcribe", "tts", "whisper"),
+        *("image", "imagen", "sora", "veo", "robotics"),
+        *("babbage", "davinci", "instruct", "embedding", "moderation"),
     }
 )
-
 _PREVIEWS: Final = frozenset({"exp", "experimental", "preview"})
 
 
@@ -183,25 +169,20 @@ def _named(entry: str, rule: Rule, catalogue_of: CatalogueOf) -> Choice:
 def shortcomings(model: RegistryModel, rule: Rule) -> list[str]:
     """Why a model doesn't satisfy a rule, each a clause; empty if it does."""
     found = []
+    window, usd = model.max_input_tokens, model.dollars_per_million_tokens_input
     if rule.min_context is not None:
-        if model.max_input_tokens is None:
+        if window is None:
             found.append("how much input it takes is unknown")
-        elif model.max_input_tokens < rule.min_context:
-            found.append(
-                f"takes {model.max_input_tokens:,} tokens of input, not "
-                f"{rule.min_context:,}"
-            )
+        elif window < rule.min_context:
+            found.append(f"takes {window:,} tokens of input, not {rule.min_context:,}")
     if rule.max_cost is not None:
-        cost = model.dollars_per_million_tokens_input
-        if cost is None:
+        if usd is None:
             found.append("its price is unknown")
-        elif cost > rule.max_cost:
+        elif usd > rule.max_cost:
             found.append(
-                f"costs ${cost:g} per million input tokens, more than "
-                f"${rule.max_cost:g}"
+                f"costs ${usd:g} per million input tokens, more than ${rule.max_cost:g}"
             )
-    found += [f"lacks {need}" for need in rule.needs if not has(model, need)]
-    return found
+    return found + [f"lacks {need}" for need in rule.needs if not has(model, need)]
 
 
 def has(model: RegistryModel, need: str) -> bool:
@@ -232,14 +213,9 @@ def is_preview(model: RegistryModel) -> bool:
 
 def by_price(model: RegistryModel) -> tuple[float, float]:
     """Sorts the cheaper model first; an unknown price last."""
-    return (
-        _or_inf(model.dollars_per_million_tokens_input),
-        _or_inf(model.dollars_per_million_tokens_output),
-    )
-
-
-def _or_inf(price: float | None) -> float:
-    return float("inf") if price is None else price
+    given = model.dollars_per_million_tokens_input
+    output = model.dollars_per_million_tokens_output
+    return (inf if given is None else given, inf if output is None else output)
 
 
 def by_age(model: RegistryModel) -> tuple[tuple[int, ...], str]:
@@ -283,14 +259,7 @@ def _candidates(
         )
     from fnmatch import fnmatchcase  # it compiles: only who selects pays
 
-    meant = [
-        model
-        for model in catalogue
-        if fnmatchcase(model.model_name, name)
-        and is_offered(model)
-        and can_chat(model)
-        and not _is_display_name(model, catalogue)
-    ]
+    meant = [m for m in _to_choose(catalogue) if fnmatchcase(m.model_name, name)]
     # Python's sort is stable: the last one counts most.
     meant.sort(key=by_age, reverse=True)
     meant.sort(key=is_preview)
@@ -299,10 +268,18 @@ def _candidates(
     return fitting, [model for model in meant if model not in fitting]
 
 
-def _is_display_name(model: RegistryModel, catalogue: Catalogue) -> bool:
-    """Some registries list a model a second time as people write it (`GPT-4o`)."""
-    lower = model.model_name.lower()
-    return lower != model.model_name and lower in catalogue.models
+def _to_choose(catalogue: Catalogue) -> list[RegistryModel]:
+    """What is offered and chats.
+
+    Some registries list a model a second time as people write it (`GPT-4o`).
+    """
+    return [
+        model
+        for name, model in catalogue.models.items()
+        if is_offered(model)
+        and can_chat(model)
+        and (name == name.lower() or name.lower() not in catalogue.models)
+    ]
 
 
 def _why_none(entry: str, rule: Rule, others: Sequence[RegistryModel]) -> str:
@@ -340,14 +317,7 @@ def successor(model: RegistryModel, catalogue: Catalogue) -> RegistryModel | Non
     The newest of its line that is offered; if there is none, the newest among the
     models nearest in price. None if the provider offers nothing that chats.
     """
-    offered = [
-        other
-        for other in catalogue
-        if is_offered(other)
-        and can_chat(other)
-        and other.model_name != model.model_name
-        and not _is_display_name(other, catalogue)
-    ]
+    offered = [m for m in _to_choose(catalogue) if m.model_name != model.model_name]
     line = line_and_version(model.model_name)[0]
     same = [m for m in offered if line_and_version(m.model_name)[0] == line]
     if not same and offered:
@@ -361,4 +331,4 @@ def _distance(one: RegistryModel, other: RegistryModel) -> float:
     a, b = by_price(one)[0], by_price(other)[0]
     if a == b:
         return 0.0
-    return max(a, b) / min(a, b) if min(a, b) > 0 else float("inf")
+    return max(a, b) / min(a, b) if min(a, b) > 0 else inf
