@@ -46,11 +46,16 @@ _ERRORS: Final[Mapping[int, str]] = {
     504: "DEADLINE_EXCEEDED",
 }
 
-_ROLES: Final[Mapping[str, str]] = {
-    "user": "user",
-    "function": "user",
-    "model": "assistant",
+_RPC: Final = "type.googleapis.com/google.rpc"
+
+_BAD_KEY: Final[Mapping[str, Any]] = {
+    "@type": f"{_RPC}.ErrorInfo",
+    "reason": "API_KEY_INVALID",
+    "domain": "googleapis.com",
+    "metadata": {"service": "generativelanguage.googleapis.com"},
 }
+
+_ROLES: Final = {"user": "user", "function": "user", "model": "assistant"}
 
 
 def parse_prompt(path: str, body: Mapping[str, Any]) -> Prompt:
@@ -94,15 +99,12 @@ def _turn(content: Mapping[str, Any]) -> Turn:
     if role not in _ROLES:
         raise MockRefusal(400, "Please use a valid role: user, model.")
     parts = content["parts"]
-    calls = [call for part in parts if (call := _get(part, "functionCall"))]
-    results = [result for part in parts if (result := _get(part, "functionResponse"))]
-    return Turn(
-        _ROLES[role],
-        _text(parts),
-        # By name: ids are optional, here and there.
-        tuple(call["name"] for call in calls),
-        tuple(result["name"] for result in results),
+    # By name: ids are optional, here and there.
+    calls, results = (
+        tuple(found["name"] for part in parts if (found := _get(part, field)))
+        for field in ("functionCall", "functionResponse")
     )
+    return Turn(_ROLES[role], _text(parts), calls, results)
 
 
 def _text(parts: Any) -> str:
@@ -124,14 +126,14 @@ def _result_text(response: Mapping[str, Any]) -> str:
 
 
 def _tools(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [
-        (
-            declaration["name"],
-            _get(declaration, "parametersJsonSchema")
-            or declaration.get("parameters", {}),
-        )
+    declared = [
+        declaration
         for tool in body.get("tools") or ()
         for declaration in _get(tool, "functionDeclarations") or ()
+    ]
+    return [
+        (each["name"], _get(each, "parametersJsonSchema") or each.get("parameters", {}))
+        for each in declared
     ]
 
 
@@ -229,24 +231,13 @@ def build_error(failure: Failure) -> dict[str, Any]:
     status = _ERRORS.get(
         failure.status, "INTERNAL" if failure.status >= 500 else "INVALID_ARGUMENT"
     )
-    details: list[dict[str, Any]] = []
+    details: list[Mapping[str, Any]] = []
     if failure.reason == "key":
-        details.append(
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "API_KEY_INVALID",
-                "domain": "googleapis.com",
-                "metadata": {"service": "generativelanguage.googleapis.com"},
-            }
-        )
+        details.append(_BAD_KEY)
     if failure.retry_after is not None:
-        details.append(
-            {
-                "@type": "type.googleapis.com/google.rpc.RetryInfo",
-                "retryDelay": f"{failure.retry_after:g}s",
-            }
-        )
-    error: dict[str, Any] = {
+        delay = f"{failure.retry_after:g}s"
+        details.append({"@type": f"{_RPC}.RetryInfo", "retryDelay": delay})
+    error = {
         "code": failure.status,
         "message": failure.message,
         "status": failure.code or status,

@@ -90,17 +90,11 @@ def _summary(reply: MockReply) -> dict[str, Any]:
 
 
 def _calls(reply: MockReply) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": call.id("call_"),
-            "function": {
-                "index": index,
-                "name": call.name,
-                "arguments": call.arguments,
-            },
-        }
-        for index, call in enumerate(reply.calls)
-    ]
+    calls = []
+    for index, call in enumerate(reply.calls):
+        function = {"index": index, "name": call.name, "arguments": call.arguments}
+        calls.append({"id": call.id("call_"), "function": function})
+    return calls
 
 
 def build_reply(prompt: Prompt, reply: MockReply) -> dict[str, Any]:

@@ -137,9 +137,7 @@ def build_reply(prompt: Prompt, reply: MockReply) -> dict[str, Any]:
     if reply.reasoning:
         message["reasoning_content"] = reply.reasoning
     if reply.calls:
-        message["tool_calls"] = [
-            _call(call, call.arguments_text()) for call in reply.calls
-        ]
+        message["tool_calls"] = [_call(c, c.arguments_text()) for c in reply.calls]
     choice = _choice("message", message, reply.finish_reason)
     return _body(prompt, "chat.completion", choice, usage=_usage(reply))
 
@@ -158,12 +156,7 @@ def _body(prompt: Prompt, kind: str, *choices: Any, **more: Any) -> dict[str, An
 
 
 def _choice(field: str, said: Any, finish_reason: str | None) -> dict[str, Any]:
-    return {
-        "index": 0,
-        field: said,
-        "logprobs": None,
-        "finish_reason": finish_reason,
-    }
+    return {"index": 0, field: said, "logprobs": None, "finish_reason": finish_reason}
 
 
 def _call(call: MockCall, arguments: str) -> dict[str, Any]:
@@ -178,10 +171,7 @@ def _usage(reply: MockReply) -> dict[str, Any]:
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read,
-            "audio_tokens": 0,
-        },
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
             "audio_tokens": 0,

@@ -190,27 +190,21 @@ def make_reply(prompt: Prompt, model: MockModel) -> MockReply:
 
 
 def _calls(prompt: Prompt, model: MockModel) -> list[MockCall]:
-    wanted: list[Mapping[str, Any]] = []
+    wanted: Sequence[Mapping[str, Any]] = ()
     if model.tool_calls and not prompt.is_after_tools():
-        wanted = list(model.tool_calls)
+        wanted = model.tool_calls
     elif prompt.forced is not None:
         name, schema = _forced_tool(prompt)
         # A tool is also how a JSON reply is asked of an API that has no other way.
         given = _json_object(model.reply)
-        wanted = [
-            {"name": name, "arguments": sample(schema) if given is None else given}
-        ]
+        arguments = sample(schema) if given is None else given
+        wanted = [{"name": name, "arguments": arguments}]
     elif model.mode == "tools" and prompt.tools and not prompt.is_after_tools():
         name, schema = prompt.tools[0]
         wanted = [{"name": name, "arguments": sample(schema)}]
     return [
-        MockCall(
-            f"{prompt.key}{number}",
-            call.get("id"),
-            call["name"],
-            call.get("arguments") or {},
-        )
-        for number, call in enumerate(wanted)
+        MockCall(f"{prompt.key}{n}", c.get("id"), c["name"], c.get("arguments") or {})
+        for n, c in enumerate(wanted)
     ]
 
 

@@ -34,14 +34,10 @@ _INCOMPLETE: Final[Mapping[str, str]] = {
 
 # What a response repeats of its request, and the defaults.
 _ECHOED: Final[Mapping[str, Any]] = {
-    "instructions": None,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
+    **dict.fromkeys(("instructions", "max_output_tokens", "max_tool_calls", "user")),
+    **dict.fromkeys(("previous_response_id", "prompt_cache_key", "safety_identifier")),
     "parallel_tool_calls": True,
-    "previous_response_id": None,
-    "prompt_cache_key": None,
     "reasoning": {"effort": None, "summary": None},
-    "safety_identifier": None,
     "store": True,
     "temperature": 1.0,
     "text": {"format": {"type": "text"}},
@@ -50,7 +46,6 @@ _ECHOED: Final[Mapping[str, Any]] = {
     "top_logprobs": 0,
     "top_p": 1.0,
     "truncation": "disabled",
-    "user": None,
     "metadata": {},
 }
 
@@ -139,37 +134,22 @@ def _status(reply: MockReply) -> str:
 
 def _items(prompt: Prompt, reply: MockReply) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
+    item: dict[str, Any]
     if reply.reasoning:
-        item = {
-            "id": f"rs_{prompt.key}",
-            "type": "reasoning",
-            "summary": [{"type": "summary_text", "text": reply.reasoning}],
-        }
+        summary = [{"type": "summary_text", "text": reply.reasoning}]
+        item = {"id": f"rs_{prompt.key}", "type": "reasoning", "summary": summary}
         if "reasoning.encrypted_content" in (prompt.body.get("include") or ()):
             item["encrypted_content"] = f"mock-{prompt.key}"
         items.append(item)
     if reply.text or not reply.calls:
         part = {"type": "output_text", "annotations": [], "logprobs": []}
-        items.append(
-            {
-                "id": f"msg_{prompt.key}",
-                "type": "message",
-                "status": _status(reply),
-                "content": [{**part, "text": reply.text}],
-                "role": "assistant",
-            }
-        )
-    items.extend(
-        {
-            "id": f"fc_{call.key}",
-            "type": "function_call",
-            "status": "completed",
-            "arguments": call.arguments_text(),
-            "call_id": call.id("call_"),
-            "name": call.name,
-        }
-        for call in reply.calls
-    )
+        message = {"id": f"msg_{prompt.key}", "type": "message", "role": "assistant"}
+        content = [{**part, "text": reply.text}]
+        items.append({**message, "status": _status(reply), "content": content})
+    for call in reply.calls:
+        function = {"name": call.name, "arguments": call.arguments_text()}
+        item = {"id": f"fc_{call.key}", "type": "function_call", **function}
+        items.append({**item, "status": "completed", "call_id": call.id("call_")})
     return items
 
 

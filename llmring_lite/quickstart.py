@@ -67,12 +67,8 @@ def run(out: TextIO) -> int:
     folder = tempfile.TemporaryDirectory(prefix="llmring-quickstart-")
     with folder as name, MockServer(None, models=_REPLIES) as server:
         path = Path(name, "llmring.lock")
-        path.write_text(
-            _LOCKFILE.format(
-                openai=server.base_url("openai"), anthropic=server.base_url("anthropic")
-            ),
-            encoding="utf-8",
-        )
+        urls = {kind: server.base_url(kind) for kind in ("openai", "anthropic")}
+        path.write_text(_LOCKFILE.format(**urls), encoding="utf-8")
         # Settings of the environment are for the user's own programs.
         with LLMRing(
             lockfile_path=path,
@@ -90,27 +86,30 @@ def run(out: TextIO) -> int:
 
 
 def _bind(out: TextIO, ring: LLMRing, path: Path) -> None:
-    out.write("1. A lockfile says which models serve a task, with a fallback\n")
-    ring.bind_alias("summarizer", ["demo-a:small", "demo-b:large"])
     out.write(
+        "1. A lockfile says which models serve a task, with a fallback\n"
         '   >>> ring.bind_alias("summarizer", ["demo-a:small", "demo-b:large"])\n'
     )
+    ring.bind_alias("summarizer", ["demo-a:small", "demo-b:large"])
     for line in path.read_text(encoding="utf-8").splitlines():
         out.write(f"   | {line}".rstrip() + "\n")
 
 
 def _chat(out: TextIO, ring: LLMRing) -> None:
-    out.write("\n2. Code names the task, over real HTTP to a mock provider here\n")
-    out.write(f'   >>> ring.chat("summarizer", "{_QUESTION}")\n')
+    out.write(
+        "\n2. Code names the task, over real HTTP to a mock provider here\n"
+        f'   >>> ring.chat("summarizer", "{_QUESTION}")\n'
+    )
     reply = ring.chat("summarizer", _QUESTION)
     out.write(f"   {reply.content}\n")
     out.write(f"   answered by {reply.model}, {reply.total_tokens} tokens\n")
 
 
 def _stream(out: TextIO, ring: LLMRing) -> None:
-    out.write("\n3. The same as a stream\n")
-    out.write(f'   >>> for chunk in ring.chat_stream("summarizer", "{_QUESTION}"):\n')
-    out.write("   ")
+    out.write(
+        "\n3. The same as a stream\n"
+        f'   >>> for chunk in ring.chat_stream("summarizer", "{_QUESTION}"):\n   '
+    )
     with ring.chat_stream("summarizer", _QUESTION) as stream:
         for chunk in stream:
             out.write(chunk.delta)
@@ -121,10 +120,10 @@ def _stream(out: TextIO, ring: LLMRing) -> None:
 def _fail_over(out: TextIO, ring: LLMRing, server: MockServer) -> None:
     out.write(
         "\n4. The first provider has an outage: the fallback answers, which speaks\n"
+        "   another wire format\n"
+        f'   >>> ring.chat("summarizer", "{_QUESTION}")\n'
     )
-    out.write("   another wire format\n")
     server.mock.models["small"] = _OUTAGE
-    out.write(f'   >>> ring.chat("summarizer", "{_QUESTION}")\n')
     reply = ring.chat("summarizer", _QUESTION)
     for attempt in reply.attempts:
         out.write(f"   {attempt['error'] or attempt['model'] + ': answered'}\n")
