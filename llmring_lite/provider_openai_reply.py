@@ -3,7 +3,7 @@
 Reads what OpenAI sends (https://platform.openai.com/docs/api-reference/chat/object)
 and the habits of the servers that imitate it: reasoning under several names, content
 as a list of chunks or missing, arguments as an object, `stop` beside tool calls,
-errors in a 200.
+errors in a 200, tools that Mistral runs itself.
 
 What the same provider needs back in the next turn is left in `provider_data`, under
 the name of the message's field: `reasoning_content`, `reasoning`,
@@ -72,10 +72,7 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
     check_no_error(body)
     choice = body["choices"][0]
     word = choice.get("finish_reason") or _finish_details(choice)
-    # Azure leaves the message out where its filter took all of it.
-    message = (
-        choice.get("message") or {} if word == "content_filter" else choice["message"]
-    )
+    message = _message(choice, word)
     text, thinking, chunks = split_content(message.get("content"))
     audio = message.get("audio") or {}
     text = text or audio.get("transcript") or ""
@@ -98,6 +95,39 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
     )
 
 
+def _message(choice: JSON, word: str | None) -> JSON:
+    if choice.get("messages"):
+        return _joined(choice["messages"])
+    if word == "content_filter":
+        # Azure leaves the message out where its filter took all of it.
+        return choice.get("message") or {}
+    message: JSON = choice["message"]
+    return message
+
+
+def _joined(messages: list[JSON]) -> JSON:
+    """One message of the several that Mistral sends if it ran tools itself.
+
+    https://docs.mistral.ai/cookbooks/mistral-connectors-05-connectors-in-completions:
+    its calls and their results are among them, and only in `raw`.
+    """
+    answered = {m.get("tool_call_id") for m in messages if m["role"] == "tool"}
+    content: list[JSON] = []
+    calls: list[JSON] = []
+    for message in messages:
+        if message["role"] == "tool":
+            continue
+        said = message.get("content") or []
+        content += [{"type": "text", "text": said}] if isinstance(said, str) else said
+        calls += message.get("tool_calls") or ()
+    return {"content": content, "tool_calls": unanswered(calls, answered)}
+
+
+def unanswered(calls: list[JSON], answered: set[str | None]) -> list[JSON]:
+    """The calls that are left to the caller."""
+    return [call for call in calls if call.get("id") not in answered]
+
+
 def check_no_error(payload: Any) -> None:
     """Raise what a 2xx answer or an event of its stream reports as an error.
 
@@ -106,6 +136,8 @@ def check_no_error(payload: Any) -> None:
     """
     if not isinstance(payload, dict) or payload.get("error"):
         raise parse_error(payload)
+    if (payload.get("x_groq") or {}).get("error"):  # why Groq stopped a stream early
+        raise parse_error({"error": payload["x_groq"]["error"]})
     if "choices" not in payload and (
         payload.get("object") == "error" or "detail" in payload or "message" in payload
     ):
@@ -214,9 +246,16 @@ def split_tool_calls(
             continue
         name = call["function"]["name"]
         arguments = arguments_text(function.get("arguments"))
-        call_id = call.get("id") or make_call_id(
-            request, body.get("id"), body.get("created"), len(calls), name, arguments
-        )
+        call_id = call.get("id")
+        if not call_id or call_id == "null":  # Mistral's older models
+            call_id = make_call_id(
+                request,
+                body.get("id"),
+                body.get("created"),
+                len(calls),
+                name,
+                arguments,
+            )
         calls.append(make_call(call_id, name, arguments))
         if call.get("extra_content"):
             extras[call_id] = {"extra_content": call["extra_content"]}

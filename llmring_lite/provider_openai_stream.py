@@ -23,6 +23,7 @@ from llmring_lite.provider_openai_reply import (
     split_reasoning,
     split_tool_calls,
     thinking_text,
+    unanswered,
 )
 from llmring_lite.provider_tools import arguments_text
 from llmring_lite.schemas import LLMRequest, StreamChunk
@@ -64,6 +65,8 @@ def parse_stream(
         delta = choice.get("delta")
         if delta:
             if len(delta) > 1 or "content" not in delta:
+                if rest.is_result(delta):
+                    delta = {}
                 yield from rest.add_delta(delta)
             content = delta.get("content")
             if content:
@@ -104,6 +107,11 @@ class _Rest:
         self.choice: JSON = {}  # the one with the finish reason
         self.goes_on = False  # after it
         self.calls = _Calls()
+        self.answered: set[str | None] = set()  # by tools that the server runs
+        self.results: set[Any] = set()  # places of their messages
+        self.usage_id: Any = None
+        self.earlier_usage: list[JSON | None] = []  # of what led to these calls
+        self.thoughts: list[JSON] = []
         self.pieces: dict[str, list[str]] = {}
         self.details = _Details()
         self.others: JSON = {}
@@ -112,10 +120,28 @@ class _Rest:
         """Note all that surrounds the choices; raise if it is an error."""
         check_no_error(payload)
         self.is_new = False
+        if payload.get("usage"):
+            # Mistral counts what came before the results under an id of its own.
+            if self.results and payload.get("id") != self.usage_id:
+                self.earlier_usage.append(self.envelope.get("usage"))
+            self.usage_id = payload.get("id")
         for key, value in payload.items():
             # OpenAI sends `"usage": null` until the last event.
             if key != "choices" and (value is not None or key not in self.envelope):
                 self.envelope[key] = value
+
+    def is_result(self, delta: JSON) -> bool:
+        """Whether it is of a tool that the server ran; see `provider_openai_reply`.
+
+        Mistral numbers the messages of such a reply.
+        """
+        place, role = delta.get("index"), delta.get("role")
+        if role == "tool":
+            self.results.add(place)
+            self.answered.add(delta.get("tool_call_id"))
+        elif role:
+            self.results.discard(place)
+        return place in self.results
 
     def add_content(self, chunks: list[JSON]) -> Iterator[StreamChunk]:
         """Mistral's typed chunks; see `provider_openai_reply.split_content`."""
@@ -124,9 +150,17 @@ class _Rest:
                 yield StreamChunk(chunk["text"])
             elif chunk["type"] == "thinking":
                 text = thinking_text(chunk)
-                self._keep("thinking", text)
+                self._keep_thought(chunk, text)
                 if text:
                     yield StreamChunk(reasoning=text)
+
+    def _keep_thought(self, chunk: JSON, text: str) -> None:
+        """Pieces are joined up to the one that signs them."""
+        if not self.thoughts or self.thoughts[-1].get("signature"):
+            self.thoughts.append({"type": "thinking", "thinking": []})
+        thought = self.thoughts[-1]
+        thought["thinking"].append(text)
+        thought |= {k: v for k, v in chunk.items() if k != "thinking" and v is not None}
 
     def add_delta(self, delta: JSON) -> Iterator[StreamChunk]:
         """All of a delta but its content."""
@@ -173,28 +207,33 @@ class _Rest:
         message = self.others | {
             key: joined[key] for key in (*REASONING_TEXT, "refusal") if key in joined
         }
-        message["tool_calls"] = self.calls.whole()
+        message["tool_calls"] = unanswered(self.calls.whole(), self.answered)
         message["reasoning_details"] = self.details.whole()
         calls, kept = split_tool_calls(message, self.envelope, request)
         if calls:
             yield StreamChunk(tool_calls=calls)
         kept |= split_reasoning(message)[1]
-        if "thinking" in joined:
-            text = {"type": "text", "text": joined["thinking"]}
-            kept["thinking"] = [{"type": "thinking", "thinking": [text]}]
+        for thought in self.thoughts:
+            text = "".join(thought["thinking"])
+            thought["thinking"] = [{"type": "text", "text": text}]
+        if self.thoughts:
+            kept["thinking"] = self.thoughts
         yield StreamChunk(
             model=self.envelope.get("model") or "",
             finish_reason=finish_reason(self.choice.get("finish_reason"), bool(calls)),
-            usage=parse_usage(self._usage()),
+            usage=self._usage(),
             refusal=joined.get("refusal") or None,
             raw=self._raw(joined),
             provider_data=kept or None,
         )
 
-    def _usage(self) -> JSON | None:
-        usage: JSON | None = self.envelope.get("usage")
-        # Groq, before it knew `stream_options`.
-        return usage or (self.envelope.get("x_groq") or {}).get("usage")
+    def _usage(self) -> JSON:
+        # Groq's, before it knew `stream_options`.
+        groq = self.envelope.get("x_groq") or {}
+        usage = parse_usage(self.envelope.get("usage") or groq.get("usage"))
+        for earlier in map(parse_usage, self.earlier_usage):
+            usage |= {key: usage.get(key, 0) + earlier[key] for key in earlier}
+        return usage
 
     def _raw(self, joined: dict[str, str]) -> JSON:
         """The reply's envelope, in the form of a reply that isn't streamed."""

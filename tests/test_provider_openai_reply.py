@@ -149,6 +149,32 @@ def test_a_spoken_reply_has_its_transcript_as_text():
     assert reply.raw["choices"][0]["message"]["audio"] == audio
 
 
+def test_tools_that_mistral_runs_itself_are_no_calls_and_their_results_no_text():
+    # https://docs.mistral.ai/cookbooks/mistral-connectors-05-connectors-in-completions
+    def call(id_, name):
+        return {"id": id_, "function": {"name": name, "arguments": "{}"}}
+
+    searched = [
+        {"role": "assistant", "content": "", "tool_calls": [call("a", "web_search")]},
+        {"role": "tool", "tool_call_id": "a", "content": "Found"},
+    ]
+    said = [{"type": "text", "text": "Yes."}, {"type": "reference", "ids": [0]}]
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+
+    def reply_with(last):
+        choice = {"index": 0, "finish_reason": "stop", "messages": [*searched, last]}
+        return parse_response({"choices": [choice], "usage": usage}, REQUEST)
+
+    done = reply_with({"role": "assistant", "content": said})
+    assert (done.content, done.tool_calls, done.finish_reason) == ("Yes.", None, "stop")
+    assert done.usage["total_tokens"] == 5
+    mine = {"role": "assistant", "content": "I ask.", "tool_calls": [call("b", "mine")]}
+    asking = reply_with(mine)
+    assert asking.content == "I ask."
+    assert [call["id"] for call in asking.tool_calls] == ["b"]
+    assert asking.finish_reason == "tool_calls"
+
+
 def test_an_answer_that_a_filter_took_whole_has_no_message():
     body = answer({}, "content_filter")
     del body["choices"][0]["message"]
@@ -249,13 +275,14 @@ def test_no_calls_are_none(calls):
 
 
 def test_calls_without_ids_get_unique_ones_that_stay_the_same():
-    body = answer({"tool_calls": [call("{}", id=None), call("{}", id="")]})
+    body = answer({"tool_calls": [call("{}", id=id_) for id_ in (None, "", "null")]})
     later = LLMRequest("m", ["hi", "ho"])
-    first, second = parse_response(body, REQUEST).tool_calls
-    again, _ = parse_response(deepcopy(body), REQUEST).tool_calls
-    next_turn, _ = parse_response(body, later).tool_calls
+    first, second, third = parse_response(body, REQUEST).tool_calls
+    again, *_ = parse_response(deepcopy(body), REQUEST).tool_calls
+    next_turn, *_ = parse_response(body, later).tool_calls
     assert first["id"] == again["id"]
-    assert len({first["id"], second["id"], next_turn["id"]}) == 3
+    ids = {first["id"], second["id"], third["id"], next_turn["id"]}
+    assert len(ids - {"null"}) == 4
 
 
 def test_a_legacy_function_call_is_a_tool_call():

@@ -251,6 +251,55 @@ def test_mistrals_typed_chunks_are_read_and_joined_for_the_next_turn():
     assert chunks[-1].provider_data == {"thinking": [thinking("Hm, yes.")]}
 
 
+def test_signed_thoughts_of_mistrals_stay_apart_and_keep_their_signature():
+    first, second = thinking("Hm, yes."), thinking("Or no.")
+    last = last_of(
+        piece({"content": [thinking("Hm"), thinking(", yes.")]}),
+        piece({"content": [{"type": "thinking", "thinking": [], "signature": "s1"}]}),
+        text("1"),
+        piece({"content": [second | {"signature": "s2", "closed": True}]}),
+        end(),
+        DONE,
+    )
+    assert last.provider_data == {
+        "thinking": [
+            first | {"signature": "s1"},
+            second | {"signature": "s2", "closed": True},
+        ]
+    }
+
+
+def test_what_mistral_says_to_tools_that_it_runs_is_not_the_reply():
+    # https://docs.mistral.ai/cookbooks/mistral-connectors-05-connectors-in-completions
+    def call(id_, name):
+        function = {"name": name, "arguments": "{}"}
+        return {"index": 0, "id": id_, "function": function}
+
+    def counts(number):
+        return {"prompt_tokens": number, "completion_tokens": 1}
+
+    events = [
+        piece({"role": "assistant", "index": 0, "content": "Let me see. "}),
+        piece({"index": 0, "tool_calls": [call("a", "web_search")]}),
+        piece({"index": 0, "content": ""}, "tool_calls", usage=counts(5)),
+        piece({"role": "tool", "index": 1, "tool_call_id": "a", "content": "Fo"}),
+        piece({"index": 1, "content": "und"}),
+        piece({"role": "assistant", "index": 2, "content": "Yes."}, id="2"),
+        piece({"index": 2, "tool_calls": [call("b", "mine")]}, id="2"),
+        piece({"index": 2, "content": ""}, "tool_calls", id="2", usage=counts(20)),
+        DONE,
+    ]
+    assert content_of(*events) == "Let me see. Yes."
+    assert [call["id"] for call in calls_of(*events)] == ["b"]
+    last = last_of(*events)
+    assert last.finish_reason == "tool_calls"
+    assert last.usage == {
+        "prompt_tokens": 25,
+        "completion_tokens": 2,
+        "total_tokens": 27,
+    }
+
+
 def test_a_spoken_reply_has_its_transcript_as_text_and_its_sound_in_raw():
     events = [
         piece({"audio": {"id": "a1"}}),
@@ -530,6 +579,8 @@ def test_custom_calls_and_signatures_are_left_for_the_next_turn():
         (StreamEvent("error", "no more"), ProviderResponseError),
         (event({"object": "error", "message": "no"}), ProviderResponseError),
         (event({"detail": "no"}), ProviderResponseError),
+        (event(envelope(choices=[], x_groq={"error": "no"})), ProviderResponseError),
+        (piece({}, "stop", x_groq={"error": "no"}), ProviderResponseError),
         (
             piece({"content": ""}, "error", error={"code": 503, "message": "no"}),
             ProviderOverloadedError,
