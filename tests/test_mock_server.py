@@ -73,41 +73,48 @@ def url_and_body(
 ) -> tuple[str, dict[str, Any]]:
     """`more`: text, max_tokens, tools (True offers one)."""
     text, limit = more.get("text", QUESTION), more.get("max_tokens")
-    base = server.base_url(kind)
-    turn = {"role": "user", "content": text}
-    if kind == "openai":
-        url = f"{base}/chat/completions"
-        body = {"model": model, "messages": [turn], "stream": stream}
-        body |= {"max_tokens": limit} if limit else {}
-        body |= {"stream_options": {"include_usage": True}} if stream else {}
-        function = {"name": "weather", "parameters": WEATHER}
-        tools = [{"type": "function", "function": function}]
-    elif kind == "openai-responses":
-        url = f"{base}/responses"
-        body = {"model": model, "input": text, "stream": stream}
-        body |= {"max_output_tokens": limit} if limit else {}
-        tools = [{"type": "function", "name": "weather", "parameters": WEATHER}]
-    elif kind == "anthropic":
-        url = f"{base}/v1/messages"
-        body = {"model": model, "messages": [turn], "stream": stream}
-        body |= {"max_tokens": limit or 1000}
-        tools = [{"name": "weather", "input_schema": WEATHER}]
-    elif kind == "google":
-        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        url = f"{base}/v1beta/models/{model}:{method}"
-        body = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
-        body |= {"generationConfig": {"maxOutputTokens": limit}} if limit else {}
-        declaration = {"name": "weather", "parametersJsonSchema": WEATHER}
-        tools = [{"functionDeclarations": [declaration]}]
-    else:
-        url = f"{base}/api/chat"
-        body = {"model": model, "messages": [turn], "stream": stream}
-        body |= {"options": {"num_predict": limit}} if limit else {}
-        function = {"name": "weather", "parameters": WEATHER}
-        tools = [{"type": "function", "function": function}]
-    if more.get("tools"):
-        body["tools"] = tools
-    return url, body
+    chat = {
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "stream": stream,
+    }
+    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    function = {"name": "weather", "parameters": WEATHER}
+    path, body, limited, tool = {
+        "openai": (
+            "/chat/completions",
+            chat | ({"stream_options": {"include_usage": True}} if stream else {}),
+            {"max_tokens": limit},
+            {"type": "function", "function": function},
+        ),
+        "openai-responses": (
+            "/responses",
+            {"model": model, "input": text, "stream": stream},
+            {"max_output_tokens": limit},
+            {"type": "function", **function},
+        ),
+        "anthropic": (
+            "/v1/messages",
+            chat | {"max_tokens": 1000},
+            {"max_tokens": limit},
+            {"name": "weather", "input_schema": WEATHER},
+        ),
+        "google": (
+            f"/v1beta/models/{model}:{method}",
+            {"contents": [{"role": "user", "parts": [{"text": text}]}]},
+            {"generationConfig": {"maxOutputTokens": limit}},
+            {"functionDeclarations": [function]},
+        ),
+        "ollama": (
+            "/api/chat",
+            chat,
+            {"options": {"num_predict": limit}},
+            {"type": "function", "function": function},
+        ),
+    }[kind]
+    body |= limited if limit else {}
+    body |= {"tools": [tool]} if more.get("tools") else {}
+    return server.base_url(kind) + path, body
 
 
 def post(http, server, kind, model="m", *, stream=False, headers=None, **more):
@@ -125,50 +132,80 @@ def events_of(response: requests.Response) -> list[Any]:
     return [json.loads(item) for item in data if item != "[DONE]"]
 
 
+def at(value: Any, path: str) -> Any:
+    """What stands at a path such as `choices.0.message`."""
+    for name in path.split("."):
+        value = value[int(name) if name.isdigit() else name]
+    return value
+
+
+TEXT = {
+    "openai": "choices.0.message.content",
+    "openai-responses": "output.0.content.0.text",
+    "anthropic": "content.0.text",
+    "google": "candidates.0.content.parts.0.text",
+    "ollama": "message.content",
+}
+
+
 # Plain replies ---------------------------------------------------------------------
 
 
-def test_openai_reply(http, server):
-    response = post(http, server, "openai")
-    body = response.json()
+@pytest.mark.parametrize(
+    ("kind", "facts"),
+    [
+        (
+            "openai",
+            {
+                "object": "chat.completion",
+                "choices.0.finish_reason": "stop",
+                "usage.prompt_tokens": 3,
+                "usage.total_tokens": 6,
+            },
+        ),
+        ("openai-responses", {"status": "completed", "usage.total_tokens": 6}),
+        (
+            "anthropic",
+            {
+                "content": [{"type": "text", "text": QUESTION}],
+                "stop_reason": "end_turn",
+                "usage.input_tokens": 3,
+                "usage.output_tokens": 3,
+            },
+        ),
+        (
+            "google",
+            {
+                "candidates.0.content.parts": [{"text": QUESTION}],
+                "candidates.0.finishReason": "STOP",
+                "usageMetadata.totalTokenCount": 6,
+                "modelVersion": "m",
+            },
+        ),
+        (
+            "ollama",
+            {
+                "done": True,
+                "done_reason": "stop",
+                "prompt_eval_count": 3,
+                "eval_count": 3,
+            },
+        ),
+    ],
+)
+def test_reply_has_the_providers_shape(http, server, kind, facts):
+    body = post(http, server, kind).json()
+    assert at(body, TEXT[kind]) == QUESTION
+    assert {path: at(body, path) for path in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("kind", "header"), [("openai", "x-request-id"), ("anthropic", "request-id")]
+)
+def test_request_id_is_in_the_providers_header(http, server, kind, header):
+    response = post(http, server, kind)
     assert response.headers["content-type"] == "application/json"
-    assert response.headers["x-request-id"].startswith("req_")
-    assert body["object"] == "chat.completion"
-    assert body["choices"][0]["message"]["content"] == QUESTION
-    assert body["choices"][0]["finish_reason"] == "stop"
-    assert body["usage"]["prompt_tokens"] == 3
-    assert body["usage"]["total_tokens"] == 6
-
-
-def test_responses_reply(http, server):
-    body = post(http, server, "openai-responses").json()
-    assert body["status"] == "completed"
-    assert body["output"][0]["content"][0]["text"] == QUESTION
-    assert body["usage"]["total_tokens"] == 6
-
-
-def test_anthropic_reply(http, server):
-    response = post(http, server, "anthropic")
-    body = response.json()
-    assert response.headers["request-id"].startswith("req_")
-    assert body["content"] == [{"type": "text", "text": QUESTION}]
-    assert body["stop_reason"] == "end_turn"
-    assert (body["usage"]["input_tokens"], body["usage"]["output_tokens"]) == (3, 3)
-
-
-def test_google_reply(http, server):
-    body = post(http, server, "google").json()
-    assert body["candidates"][0]["content"]["parts"] == [{"text": QUESTION}]
-    assert body["candidates"][0]["finishReason"] == "STOP"
-    assert body["usageMetadata"]["totalTokenCount"] == 6
-    assert body["modelVersion"] == "m"
-
-
-def test_ollama_reply(http, server):
-    body = post(http, server, "ollama").json()
-    assert body["message"]["content"] == QUESTION
-    assert (body["done"], body["done_reason"]) == (True, "stop")
-    assert (body["prompt_eval_count"], body["eval_count"]) == (3, 3)
+    assert response.headers[header].startswith("req_")
 
 
 FINISH = {
@@ -355,21 +392,21 @@ def test_ollama_calls_have_arguments_as_an_object(http, server):
     assert [f["arguments"] for f in functions] == [{"city": "Zürich"}, {}]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_reasoning_is_where_the_provider_puts_it(http, server, kind):
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("openai", "choices.0.message.reasoning_content"),
+        ("openai-responses", "output.0.summary.0.text"),
+        ("anthropic", "content.0.thinking"),
+        ("google", "candidates.0.content.parts.0.text"),
+        ("ollama", "message.thinking"),
+    ],
+)
+def test_reasoning_is_where_the_provider_puts_it(http, server, kind, path):
     body = post(http, server, kind, "think").json()
-    found = {
-        "openai": lambda: body["choices"][0]["message"]["reasoning_content"],
-        "openai-responses": lambda: body["output"][0]["summary"][0]["text"],
-        "anthropic": lambda: body["content"][0]["thinking"],
-        "google": lambda: next(
-            part["text"]
-            for part in body["candidates"][0]["content"]["parts"]
-            if part.get("thought")
-        ),
-        "ollama": lambda: body["message"]["thinking"],
-    }[kind]()
-    assert found == "let me see"
+    assert at(body, path) == "let me see"
+    if kind == "google":
+        assert at(body, "candidates.0.content.parts.0.thought") is True
 
 
 def test_stream_comes_at_its_pace(http):
@@ -477,28 +514,21 @@ def test_errors_have_the_fields_of_recorded_ones(http, server, kind):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "facts"),
     [
-        ("openai", lambda b: (b["error"]["type"], b["error"]["code"])),
-        ("anthropic", lambda b: (b["type"], b["error"]["type"])),
-        ("google", lambda b: (b["error"]["code"], b["error"]["status"])),
-        ("ollama", lambda b: (b["error"],)),
+        ("openai", {"error.type": "requests", "error.code": "rate_limit_exceeded"}),
+        ("anthropic", {"type": "error", "error.type": "rate_limit_error"}),
+        ("google", {"error.code": 429, "error.status": "RESOURCE_EXHAUSTED"}),
+        ("ollama", {"error": "Slow down"}),
     ],
 )
-def test_rate_limit_looks_like_the_providers(http, server, kind, words, stream):
+def test_rate_limit_looks_like_the_providers(http, server, kind, facts, stream):
     response = post(http, server, kind, "limited", stream=stream)
     assert response.status_code == 429
-    assert (
-        words(response.json())
-        == {
-            "openai": ("requests", "rate_limit_exceeded"),
-            "anthropic": ("error", "rate_limit_error"),
-            "google": (429, "RESOURCE_EXHAUSTED"),
-            "ollama": ("Slow down",),
-        }[kind]
-    )
+    body = response.json()
+    assert {path: at(body, path) for path in facts} == facts
     if kind == "google":
-        delays = [d.get("retryDelay") for d in response.json()["error"]["details"]]
+        delays = [d.get("retryDelay") for d in body["error"]["details"]]
         assert delays == ["1.5s"]
     else:
         assert response.headers["retry-after"] == "1.5"
@@ -588,49 +618,29 @@ def test_bad_request_is_refused(http, server, kind, change, complaint):
 
 
 @pytest.mark.parametrize(
-    ("kind", "turns"),
+    ("kind", "field", "result"),
     [
-        (
-            "openai",
-            {
-                "messages": [
-                    {"role": "user", "content": "q"},
-                    {"role": "tool", "tool_call_id": "c9", "content": "r"},
-                ]
-            },
-        ),
+        ("openai", "messages", {"role": "tool", "tool_call_id": "c9", "content": "r"}),
         (
             "openai-responses",
-            {
-                "input": [
-                    {"type": "function_call_output", "call_id": "c9", "output": ""}
-                ]
-            },
+            "input",
+            {"type": "function_call_output", "call_id": "c9", "output": ""},
         ),
         (
             "anthropic",
-            {
-                "messages": [
-                    {
-                        "role": "user",
-                        "content": [{"type": "tool_result", "tool_use_id": "c9"}],
-                    }
-                ]
-            },
+            "messages",
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c9"}]},
         ),
         (
             "google",
-            {
-                "contents": [
-                    {"parts": [{"functionResponse": {"name": "c9", "response": {}}}]}
-                ]
-            },
+            "contents",
+            {"parts": [{"functionResponse": {"name": "c9", "response": {}}}]},
         ),
     ],
 )
-def test_result_without_a_call_is_refused(http, server, kind, turns):
+def test_result_without_a_call_is_refused(http, server, kind, field, result):
     url, body = url_and_body(server, kind)
-    response = http.post(url, json=body | turns)
+    response = http.post(url, json=body | {field: [result]})
     assert response.status_code == 400
     assert "'c9' answers no call" in response.text
 
@@ -666,59 +676,45 @@ def test_models_are_listed_in_each_format(http, server):
 # Several turns ---------------------------------------------------------------------
 
 
-def test_openai_tool_loop(http, server):
-    url, body = url_and_body(server, "openai", "tools", tools=True)
-    message = http.post(url, json=body).json()["choices"][0]["message"]
-    call = message["tool_calls"][0]
-    result = {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}
-    body["messages"] += [message, result]
-    reply = http.post(url, json=body).json()["choices"][0]["message"]
-    assert reply["content"] == "sunny"
+def continued(kind: str, body: Any, reply: Any, result: str) -> Any:
+    """A request with the reply to it, a tool call, and the result of that call."""
+    if kind == "openai":
+        message = reply["choices"][0]["message"]
+        call_id = message["tool_calls"][0]["id"]
+        told = {"role": "tool", "tool_call_id": call_id, "content": result}
+        return body | {"messages": [*body["messages"], message, told]}
+    if kind == "openai-responses":
+        [call] = reply["output"]
+        told = {"call_id": call["call_id"], "output": result}
+        question = {"role": "user", "content": body["input"]}
+        return body | {
+            "input": [question, call, {"type": f"{call['type']}_output"} | told]
+        }
+    if kind == "anthropic":
+        told = {
+            "type": "tool_result",
+            "tool_use_id": reply["content"][0]["id"],
+            "content": [{"type": "text", "text": result}],
+        }
+        turns = [
+            {"role": "assistant", "content": reply["content"]},
+            {"role": "user", "content": [told]},
+        ]
+        return body | {"messages": body["messages"] + turns}
+    if kind == "google":
+        response = {"name": "weather", "response": {"result": result}}
+        told = {"parts": [{"functionResponse": response}]}
+        content = reply["candidates"][0]["content"]
+        return body | {"contents": [*body["contents"], content, told]}
+    told = {"role": "tool", "tool_name": "weather", "content": result}
+    return body | {"messages": [*body["messages"], reply["message"], told]}
 
 
-def test_responses_tool_loop(http, server):
-    url, body = url_and_body(server, "openai-responses", "tools", tools=True)
-    call = http.post(url, json=body).json()["output"][0]
-    output = {
-        "type": "function_call_output",
-        "call_id": call["call_id"],
-        "output": "sunny",
-    }
-    turns = [{"role": "user", "content": QUESTION}, call, output]
-    reply = http.post(url, json=body | {"input": turns}).json()
-    assert reply["output"][0]["content"][0]["text"] == "sunny"
-
-
-def test_anthropic_tool_loop(http, server):
-    url, body = url_and_body(server, "anthropic", "tools", tools=True)
-    content = http.post(url, json=body).json()["content"]
-    result = {
-        "type": "tool_result",
-        "tool_use_id": content[0]["id"],
-        "content": [{"type": "text", "text": "sunny"}],
-    }
-    body["messages"] += [
-        {"role": "assistant", "content": content},
-        {"role": "user", "content": [result]},
-    ]
-    assert http.post(url, json=body).json()["content"][0]["text"] == "sunny"
-
-
-def test_google_tool_loop(http, server):
-    url, body = url_and_body(server, "google", "tools", tools=True)
-    content = http.post(url, json=body).json()["candidates"][0]["content"]
-    response = {"name": "weather", "response": {"result": "sunny"}}
-    body["contents"] += [content, {"parts": [{"functionResponse": response}]}]
-    reply = http.post(url, json=body).json()["candidates"][0]["content"]
-    assert reply["parts"] == [{"text": "sunny"}]
-
-
-def test_ollama_tool_loop(http, server):
-    url, body = url_and_body(server, "ollama", "tools", tools=True)
-    message = http.post(url, json=body).json()["message"]
-    result = {"role": "tool", "tool_name": "weather", "content": "sunny"}
-    body["messages"] += [message, result]
-    assert http.post(url, json=body).json()["message"]["content"] == "sunny"
+@pytest.mark.parametrize("kind", KINDS)
+def test_tool_loop(http, server, kind):
+    url, body = url_and_body(server, kind, "tools", tools=True)
+    body = continued(kind, body, http.post(url, json=body).json(), "sunny")
+    assert at(http.post(url, json=body).json(), TEXT[kind]) == "sunny"
 
 
 # Faults ----------------------------------------------------------------------------
@@ -826,10 +822,8 @@ def test_answers_that_are_not_what_they_should_be(
     http, server, name, status, content_type
 ):
     response = post(http, server, "openai", f"fault-{name}")
-    assert (response.status_code, response.headers["content-type"]) == (
-        status,
-        content_type,
-    )
+    assert response.status_code == status
+    assert response.headers["content-type"] == content_type
     assert (response.content == b"") == (name == "empty")
 
 
@@ -872,7 +866,7 @@ def test_faults_of_the_server_come_in_turn(http):
         answers = [post(http, server, "openai") for _ in range(5)]
         statuses = [answer.status_code for answer in answers]
         assert statuses == [503, 200, 200, 502, 200]
-        texts = [answers[n].json()["choices"][0]["message"]["content"] for n in (1, 2)]
+        texts = [at(answers[n].json(), TEXT["openai"]) for n in (1, 2)]
         assert texts == [QUESTION, "other"]
 
 
@@ -902,7 +896,7 @@ def test_chunked_request_is_read(http, server):
     url, body = url_and_body(server, "openai")
     data = json.dumps(body).encode()
     response = http.post(url, data=iter([data[:9], data[9:]]))
-    assert response.json()["choices"][0]["message"]["content"] == QUESTION
+    assert at(response.json(), TEXT["openai"]) == QUESTION
 
 
 def test_connection_is_kept_for_the_next_request(http):
