@@ -50,12 +50,12 @@ def run_check(args: Namespace) -> int:
 def make_report(router: Router, profile: str) -> dict[str, Any]:
     """What extends what, as plain data."""
     packages = [_describe(package, router, profile) for package in router.packages]
-    overrides = dict(_overrides(router, profile))
-    local = {
+    first_models = {
         alias: router.listed(alias, profile)[0]
         for alias in router.lockfile.get_profile(profile).bindings
-        if alias not in overrides
     }
+    overrides = {alias: m for alias, m in first_models.items() if ":" in alias}
+    local = {alias: m for alias, m in first_models.items() if ":" not in alias}
     problems = list(_dangling_references(router))
     found = sum(package["status"] == "found" for package in packages)
     unusable = any(package["unusable"] for package in packages)
@@ -105,13 +105,6 @@ def _describe(package: Package, router: Router, profile: str) -> dict[str, Any]:
         "unusable": unusable,
         "ignored": list(package.ignored),
     }
-
-
-def _overrides(router: Router, profile: str) -> Iterator[tuple[str, str]]:
-    """Own bindings of `package:alias`, and the model that comes first."""
-    for alias in router.lockfile.get_profile(profile).bindings:
-        if ":" in alias:
-            yield alias, router.listed(alias, profile)[0]
 
 
 def _conflicts(
@@ -231,16 +224,15 @@ def _say_conflict(conflict: dict[str, Any]) -> None:
 
 
 def _say_summary(summary: dict[str, int]) -> None:
-    parts = [
-        plural(summary["extended_aliases"], "extended alias"),
-        plural(summary["overrides"], "override"),
-        plural(summary["local_aliases"], "local alias"),
-    ]
+    packages = "extends no package"
     if summary["packages"]:
-        parts.insert(0, f"{summary['found']}/{summary['packages']} packages OK")
-    else:
-        parts.insert(0, "extends no package")
-    say(f"\nSummary: {', '.join(parts)}")
+        packages = f"{summary['found']}/{summary['packages']} packages OK"
+    say(
+        f"\nSummary: {packages}, "
+        f"{plural(summary['extended_aliases'], 'extended alias')}, "
+        f"{plural(summary['overrides'], 'override')}, "
+        f"{plural(summary['local_aliases'], 'local alias')}"
+    )
 
 
 COMMANDS: Final = {"lock check": (add_check_arguments, run_check)}

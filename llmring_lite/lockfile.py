@@ -169,18 +169,14 @@ class Lockfile:
         found = check(document, find_line)
         if found.problems:
             raise validation_error(messages(found.problems, find_line), name)
-        values = found.values
+        plain = ("version", "default_profile", "metadata", "created_at", "updated_at")
         lockfile = cls(
             path=name,
-            version=values.get("version", "1.0"),
-            default_profile=values.get("default_profile", "default"),
             profiles=found.profiles,
             providers=found.providers,
             extends=found.extends,
-            metadata=values.get("metadata"),
-            created_at=values.get("created_at"),
-            updated_at=values.get("updated_at"),
             extra=found.extra,
+            **{key: found.values[key] for key in plain if key in found.values},
         )
         lockfile._find_line = find_line
         lockfile._warnings = tuple(found.warnings)
@@ -269,7 +265,7 @@ class Lockfile:
             f"no alias {alias!r} in profile {name!r} of {self._name or 'the lockfile'}"
         )
         others = self.profiles_having(alias)
-        near = self.nearest(alias, name)
+        near = near_words(alias, self.get_profile(name).bindings)
         if others:
             text += f"; it is in {', '.join(map(repr, others))}"
         elif near:
@@ -277,10 +273,6 @@ class Lockfile:
         else:
             text += f"; bind it with `llmring-lite bind {alias} provider:model`"
         return AliasNotFoundError(text, alias=alias, profile=name)
-
-    def nearest(self, alias: str, profile: str | None = None) -> list[str]:
-        """Aliases of the profile that look like this name, the nearest first."""
-        return near_words(alias, self.get_profile(profile).bindings)
 
     def profiles_having(self, alias: str) -> list[str]:
         """The profiles that bind an alias."""

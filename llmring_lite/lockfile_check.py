@@ -37,7 +37,7 @@ from llmring_lite.lockfile_model import (
     ProfileConfig,
     expand,
 )
-from llmring_lite.lockfile_report import Checked, FindLine
+from llmring_lite.lockfile_report import Checked, FindLine, Problem
 
 
 def check(document: dict[str, Any], find_line: FindLine | None = None) -> Checked:
@@ -142,8 +142,8 @@ def _check_default_profile(found: Checked) -> None:
             ("default_profile",),
             f"default_profile {name!r} is not among the profiles "
             f"({', '.join(found.profiles)})",
-            word=name,
-            choices=found.profiles,
+            name,
+            found.profiles,
         )
 
 
@@ -201,9 +201,8 @@ def _check_alias(
         )
     first = found.places.setdefault(name, path)
     if first != path:
-        found.problem(
-            path, f"{subject}the alias is bound twice in this profile", first=first
-        )
+        text = f"{subject}the alias is bound twice in this profile"
+        found.problems.append(Problem(path, text, first=first))
 
 
 def _check_strategy(
@@ -246,7 +245,7 @@ def _check_references(found: Checked, profile: str) -> None:
             if text:
                 path = (*found.places[profile, alias], "models", index)
                 text = f"profile {profile!r}, alias {alias!r}: {text}"
-                found.problem(path, text, word=word, choices=choices)
+                found.problem(path, text, word, choices)
 
 
 def _wrong_reference(
@@ -320,6 +319,6 @@ def _check_conditions(found: Checked, profile: str) -> None:
                     (*found.places[profile, alias], "conditions", reference),
                     f"profile {profile!r}, alias {alias!r}: conditions name "
                     f"{reference!r}, which is not among the models",
-                    word=reference,
-                    choices=sorted(reachable),
+                    reference,
+                    sorted(reachable),
                 )

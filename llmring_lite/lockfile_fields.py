@@ -47,29 +47,25 @@ def type_name(value: Any) -> str:
 # Simple types --------------------------------------------------------------------
 
 
+def _of_type(kind: type, name: str) -> Checker:
+    def check(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise Invalid(f"must be {name}, not {type_name(value)}")
+        return value
+
+    return check
+
+
+boolean: Final = _of_type(bool, "true or false")
+table: Final = _of_type(dict, "a table")
+array: Final = _of_type(list, "an array")
+
+
 def text(value: Any) -> str:
     if not isinstance(value, str):
         raise Invalid(f"must be a string, not {type_name(value)}")
     if not value.strip():
         raise Invalid("is empty")
-    return value
-
-
-def boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise Invalid(f"must be true or false, not {type_name(value)}")
-    return value
-
-
-def table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise Invalid(f"must be a table, not {type_name(value)}")
-    return value
-
-
-def array(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise Invalid(f"must be an array, not {type_name(value)}")
     return value
 
 
@@ -85,23 +81,19 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Invalid(f"must be a number, not {type_name(value)}")
-    # TOML's integers have 64 bits; isfinite() can't take much larger ones.
-    if abs(value) >= 2**63 or not isfinite(value):
-        raise Invalid("must be a finite number of ordinary size")
-    return value
-
-
 def number_from(low: float, high: float | None = None) -> Checker:
     """A number of at least `low` and at most `high`."""
 
     def check(value: Any) -> float:
-        if number(value) < low or (high is not None and value > high):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Invalid(f"must be a number, not {type_name(value)}")
+        # TOML's integers have 64 bits; isfinite() can't take much larger ones.
+        if abs(value) >= 2**63 or not isfinite(value):
+            raise Invalid("must be a finite number of ordinary size")
+        if value < low or (high is not None and value > high):
             bound = f"at least {low}" if high is None else f"from {low} to {high}"
             raise Invalid(f"must be {bound}, not {value}")
-        return float(value) if isinstance(value, float) else value
+        return value
 
     return check
 
@@ -156,11 +148,11 @@ NAME_CHARACTERS: Final = frozenset(
 def is_alias_name(name: str) -> bool:
     """True for `alias` and for `package:alias`."""
     package, colon, alias = name.rpartition(":")
-    return (
-        bool(alias)
-        and NAME_CHARACTERS.issuperset(alias)
-        and (not colon or (bool(package) and NAME_CHARACTERS.issuperset(package)))
-    )
+    return _is_name(alias) and (not colon or _is_name(package))
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and NAME_CHARACTERS.issuperset(name)
 
 
 def alias_name(value: Any) -> str:
@@ -357,12 +349,7 @@ registry_version: Final = integer_from(0)
 
 def is_package_name(name: str) -> bool:
     """A name as PEP 508 has it, or dotted: letters, digits, `.`, `-`, `_` inside."""
-    return (
-        bool(name)
-        and NAME_CHARACTERS.issuperset(name)
-        and name[0] not in ".-"
-        and name[-1] not in ".-"
-    )
+    return _is_name(name) and name[0] not in ".-" and name[-1] not in ".-"
 
 
 def plain_package_name(name: str) -> str:

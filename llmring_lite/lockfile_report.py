@@ -29,15 +29,15 @@ class Problem(NamedTuple):
     Attributes:
         path: Its place in the document.
         text: What is wrong and how to mend it, without the line.
-        first: Place of what it collides with; None if it is wrong by itself.
         word, choices: A word that isn't known, and those that are.
+        first: Place of what it collides with; None if it is wrong by itself.
     """
 
     path: KeyPath
     text: str
-    first: KeyPath | None = None
     word: str = ""
     choices: Collection[str] = ()
+    first: KeyPath | None = None
 
 
 def messages(problems: Iterable[Problem], find_line: FindLine) -> list[str]:
@@ -97,18 +97,14 @@ class Checked:
         self.models: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def problem(
-        self,
-        path: KeyPath,
-        text: str,
-        *,
-        first: KeyPath | None = None,
-        word: str = "",
-        choices: Collection[str] = (),
+        self, path: KeyPath, text: str, word: str = "", choices: Collection[str] = ()
     ) -> None:
-        self.problems.append(Problem(path, text, first, word, choices))
+        self.problems.append(Problem(path, text, word, choices))
 
-    def warn(self, path: KeyPath, text: str) -> None:
-        self.warnings.append(Problem(path, text))
+    def warn(
+        self, path: KeyPath, text: str, word: str = "", choices: Collection[str] = ()
+    ) -> None:
+        self.warnings.append(Problem(path, text, word, choices))
 
     def read(
         self,
@@ -124,21 +120,15 @@ class Checked:
             checker = spec.get(key)
             if checker is None:
                 text = f"{subject}unknown key {key!r}"
-                self.warnings.append(
-                    Problem((*path, key), text, word=key, choices=tuple(spec))
-                )
+                self.warn((*path, key), text, key, tuple(spec))
                 if extra is not None:
                     extra[key] = value
                 continue
             try:
                 values[key] = checker(value)
             except Invalid as error:
-                self.problem(
-                    (*path, key),
-                    f"{subject}{key} {error}",
-                    word=error.word,
-                    choices=error.choices,
-                )
+                text = f"{subject}{key} {error}"
+                self.problem((*path, key), text, error.word, error.choices)
         return values
 
 

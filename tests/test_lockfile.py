@@ -182,7 +182,8 @@ def test_an_alias_that_is_not_there_is_an_error_that_helps(full: Lockfile) -> No
     assert (caught.value.alias, caught.value.profile) == ("drafts", "prod")
     with pytest.raises(AliasNotFoundError, match="llmring-lite bind zzz"):
         full.flatten("zzz")
-    assert full.nearest("Draft") == ["drafts"]
+    with pytest.raises(AliasNotFoundError, match="did you mean 'drafts'"):
+        full.flatten("Draft")
     assert full.profiles_having("drafts") == ["default"]
 
 
