@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from commands import Run, runner
 
 from llmring_lite.provider import BUILTIN
 
@@ -44,6 +45,19 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         _connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, and the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs commands in `folder`."""
+    return runner(capsys)
 
 
 class Clock:
