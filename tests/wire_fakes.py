@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any, NamedTuple
 
 JSON = dict[str, Any]
@@ -84,11 +83,9 @@ def _of(kind: Any, blocks: list[Block]) -> list[Any]:
 def pieces(text: str) -> list[str]:
     """The text in pieces of one, two, three, ... characters."""
     cut: list[str] = []
-    for length in count(1):
-        if not text:
-            break
-        cut.append(text[:length])
-        text = text[length:]
+    while text:
+        cut.append(text[: len(cut) + 1])
+        text = text[len(cut) :]
     return cut
 
 
@@ -254,31 +251,19 @@ def _one_turn(found: list[Fact]) -> list[Fact]:
 def _responses_output(blocks: list[Block]) -> list[JSON]:
     output: list[JSON] = []
     for number, block in enumerate(blocks):
+        item: JSON
         if isinstance(block, Thought):
-            item: JSON = {
-                "type": "reasoning",
-                "id": f"rs_{number}",
-                "summary": [{"type": "summary_text", "text": block.text}],
-                "encrypted_content": block.secret,
-            }
+            summary = [{"type": "summary_text", "text": block.text}]
+            item = {"type": "reasoning", "id": f"rs_{number}", "summary": summary}
+            item["encrypted_content"] = block.secret
         elif isinstance(block, Text):
             part = {"type": "output_text", "text": block.text, "annotations": []}
-            item = {
-                "type": "message",
-                "id": f"msg_{number}",
-                "status": "completed",
-                "role": "assistant",
-                "content": [part],
-            }
+            item = {"type": "message", "id": f"msg_{number}", "status": "completed"}
+            item |= {"role": "assistant", "content": [part]}
         else:
-            item = {
-                "type": "function_call",
-                "id": f"fc_{number}",
-                "status": "completed",
-                "call_id": block.id,
-                "name": block.name,
-                "arguments": json.dumps(block.arguments),
-            }
+            item = {"type": "function_call", "id": f"fc_{number}", "call_id": block.id}
+            item |= {"name": block.name, "arguments": json.dumps(block.arguments)}
+            item["status"] = "completed"
         output.append(item)
     return output
 
@@ -299,21 +284,23 @@ def _responses_events(blocks: list[Block]) -> Iterator[JSON | str]:
     yield {"type": "response.created", "response": begun}
     for index, item in enumerate(reply["output"]):
         place = {"output_index": index, "item_id": item["id"]}
-        bare = {**item, "content": []} if item["type"] == "message" else item
-        if item["type"] == "function_call":
-            bare = {**item, "arguments": ""}
-        yield {"type": "response.output_item.added", **place, "item": bare}
+        empty, part = {}, {}
         if item["type"] == "message":
-            for piece in pieces(item["content"][0]["text"]):
-                yield {"type": "response.output_text.delta", **place, "delta": piece}
+            kind, text, empty = (
+                "output_text",
+                item["content"][0]["text"],
+                {"content": []},
+            )
         elif item["type"] == "reasoning":
-            kind = "response.reasoning_summary_text.delta"
-            for piece in pieces(item["summary"][0]["text"]):
-                yield {"type": kind, **place, "summary_index": 0, "delta": piece}
+            kind, text = "reasoning_summary_text", item["summary"][0]["text"]
+            part = {"summary_index": 0}
         else:
-            kind = "response.function_call_arguments.delta"
-            for piece in pieces(item["arguments"]):
-                yield {"type": kind, **place, "delta": piece}
+            kind, text = "function_call_arguments", item["arguments"]
+            empty = {"arguments": ""}
+        bare = {**item, **empty}
+        yield {"type": "response.output_item.added", **place, "item": bare}
+        for piece in pieces(text):
+            yield {"type": f"response.{kind}.delta", **place, **part, "delta": piece}
         yield {"type": "response.output_item.done", **place, "item": item}
     yield {"type": "response.completed", "response": reply}
 
@@ -412,33 +399,32 @@ def _anthropic_events(blocks: list[Block]) -> Iterator[JSON | str]:
     yield {"type": "message_start", "message": {**reply, "content": []}}
     yield {"type": "ping"}
     for index, block in enumerate(reply["content"]):
-        yield from _anthropic_block_events(index, block)
+        empty, deltas = _anthropic_deltas(block)
+        started = {"index": index, "content_block": {**block, **empty}}
+        yield {"type": "content_block_start", **started}
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     delta = {"stop_reason": reply["stop_reason"], "stop_sequence": None}
     yield {"type": "message_delta", "delta": delta}
     yield {"type": "message_stop"}
 
 
-def _anthropic_block_events(index: int, block: JSON) -> Iterator[JSON]:
-    kind = block["type"]
-    empty = {"thinking": "", "signature": ""} if kind == "thinking" else {}
-    empty = {"text": ""} if kind == "text" else empty
-    empty = {"input": {}} if kind == "tool_use" else empty
-    start = {"type": "content_block_start", "index": index}
-    yield {**start, "content_block": {**block, **empty}}
-    deltas: list[JSON] = []
-    if kind == "text":
-        deltas = [{"type": "text_delta", "text": p} for p in pieces(block["text"])]
-    elif kind == "thinking":
+def _anthropic_deltas(block: JSON) -> tuple[JSON, list[JSON]]:
+    """What a block has not yet when it starts, and what brings it."""
+    if block["type"] == "text":
+        words = pieces(block["text"])
+        return {"text": ""}, [{"type": "text_delta", "text": p} for p in words]
+    if block["type"] == "thinking":
         words = pieces(block["thinking"])
         deltas = [{"type": "thinking_delta", "thinking": p} for p in words]
         deltas.append({"type": "signature_delta", "signature": block["signature"]})
-    elif kind == "tool_use":
-        text = json.dumps(block["input"]) if block["input"] else ""
-        words = ["", *pieces(text)]
+        return {"thinking": "", "signature": ""}, deltas
+    if block["type"] == "tool_use":
+        words = ["", *pieces(json.dumps(block["input"]) if block["input"] else "")]
         deltas = [{"type": "input_json_delta", "partial_json": p} for p in words]
-    for delta in deltas:
-        yield {"type": "content_block_delta", "index": index, "delta": delta}
+        return {"input": {}}, deltas
+    return {}, []
 
 
 def _anthropic_replayed(body: JSON) -> Any:
@@ -614,17 +600,9 @@ FAKES = {
         lambda blocks: _anthropic_content(blocks) if _of(Thought, blocks) else None,
     ),
     "google": Fake(
-        _read_google,
-        _google_reply,
-        _google_events,
-        _google_replayed,
-        _google_kept,
+        _read_google, _google_reply, _google_events, _google_replayed, _google_kept
     ),
     "ollama": Fake(
-        _read_ollama,
-        _ollama_reply,
-        _ollama_events,
-        _ollama_replayed,
-        _ollama_kept,
+        _read_ollama, _ollama_reply, _ollama_events, _ollama_replayed, _ollama_kept
     ),
 }
