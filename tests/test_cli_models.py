@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from llmring_lite.cli import main
+from commands import Run
 
 LOCKFILE = """
 version = "1.0"
@@ -51,18 +50,16 @@ name = "empty"
 
 
 @pytest.fixture(autouse=True)
-def lockfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "llmring.lock"
+def lockfile(folder: Path) -> Path:
+    path = folder / "llmring.lock"
     path.write_text(LOCKFILE)
     return path
 
 
 def test_each_alias_is_a_line_with_its_first_model(
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
 ) -> None:
-    assert main(["aliases"]) == 0
-    out, err = capsys.readouterr()
+    out, err = run("aliases")
     assert out.splitlines() == [
         "summarizer → anthropic:claude-haiku-4-5 (+ 2 fallbacks)",
         "drafts → ollama:llama3.2 (+ 1 fallback)",
@@ -73,10 +70,9 @@ def test_each_alias_is_a_line_with_its_first_model(
 
 
 def test_verbose_tells_everything_about_an_alias(
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
 ) -> None:
-    assert main(["aliases", "--verbose"]) == 0
-    out = capsys.readouterr().out
+    out = run("aliases --verbose").out
     for text in (
         "models: anthropic:claude-haiku-4-5, openai:gpt-5-mini, drafts",
         "resolves to: anthropic:claude-haiku-4-5, openai:gpt-5-mini, ollama:llama3.2",
@@ -88,9 +84,8 @@ def test_verbose_tells_everything_about_an_alias(
         assert f"    {text}\n" in out
 
 
-def test_json_is_a_list_of_bindings(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["aliases", "--json"]) == 0
-    rows = {row["alias"]: row for row in json.loads(capsys.readouterr().out)}
+def test_json_is_a_list_of_bindings(run: Run) -> None:
+    rows = {row["alias"]: row for row in run("aliases --json").json}
     assert list(rows) == ["summarizer", "drafts", "single", "canary"]
     assert rows["summarizer"]["models"][-1] == "drafts"
     assert rows["summarizer"]["resolves_to"][-1] == "ollama:llama3.2"
@@ -99,66 +94,54 @@ def test_json_is_a_list_of_bindings(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv",
+    "command",
     [
-        ["aliases", "--profile", "prod"],
-        ["aliases", "--profile=prod"],
-        ["--profile", "prod", "aliases"],
-        ["--profile=prod", "aliases"],
+        "aliases --profile prod",
+        "aliases --profile=prod",
+        "--profile prod aliases",
+        "--profile=prod aliases",
     ],
 )
-def test_the_profile_may_be_named_before_and_after(
-    argv: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(argv) == 0
-    assert capsys.readouterr().out == "summarizer → openai:gpt-5-mini\n"
+def test_the_profile_may_be_named_before_and_after(command: str, run: Run) -> None:
+    assert run(command).out == "summarizer → openai:gpt-5-mini\n"
 
 
 def test_the_environment_chooses_the_profile_and_the_option_overrides_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMRING_PROFILE", "prod")
-    assert main(["aliases"]) == 0
-    assert capsys.readouterr().out == "summarizer → openai:gpt-5-mini\n"
-    assert main(["aliases", "--profile", "default"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert run("aliases").out == "summarizer → openai:gpt-5-mini\n"
+    assert len(run("aliases --profile default").out.splitlines()) == 4
 
 
 def test_an_unknown_profile_lists_the_profiles(
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
 ) -> None:
-    assert main(["aliases", "--profile", "pord"]) == 2
-    out, err = capsys.readouterr()
+    out, err = run("aliases --profile pord", code=2)
     assert out == ""
     assert "'pord'" in err
     assert "'prod'" in err
 
 
-def test_an_empty_profile_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["aliases", "--profile", "empty"]) == 0
-    out, err = capsys.readouterr()
+def test_an_empty_profile_is_no_failure(run: Run) -> None:
+    out, err = run("aliases --profile empty")
     assert out == ""
     assert "no aliases" in err
-    assert main(["aliases", "--profile", "empty", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
+    assert json.loads(run("aliases --profile empty --json").out) == []
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_another_lockfile_may_be_named(
-    before: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = tmp_path / "other.lock"
-    other.write_text(LOCKFILE.replace("mock:echo", "mock:other"))
-    option = ["--lockfile", str(other)]
-    assert main([*option, "aliases"] if before else ["aliases", *option]) == 0
-    assert "single → mock:other" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "command", ["aliases --lockfile other.lock", "--lockfile other.lock aliases"]
+)
+def test_another_lockfile_may_be_named(command: str, run: Run) -> None:
+    Path("other.lock").write_text(LOCKFILE.replace("mock:echo", "mock:other"))
+    assert "single → mock:other" in run(command).out
 
 
 def test_a_missing_lockfile_is_a_wrong_argument(
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
 ) -> None:
-    assert main(["aliases", "--lockfile", "nowhere.lock"]) == 2
-    out, err = capsys.readouterr()
+    out, err = run("aliases --lockfile nowhere.lock", code=2)
     assert out == ""
     assert "nowhere.lock" in err
     assert "lock init" in err
@@ -169,38 +152,31 @@ def test_a_missing_lockfile_is_a_wrong_argument(
     [("version = ", "line 1"), ('[profiles.default]\nname = "d"\nbindings = 3', "3")],
 )
 def test_a_lockfile_that_is_none_exits_2(
-    text: str, said: str, lockfile: Path, capsys: pytest.CaptureFixture[str]
+    text: str, said: str, lockfile: Path, run: Run
 ) -> None:
     lockfile.write_text(text)
-    assert main(["aliases"]) == 2
-    out, err = capsys.readouterr()
+    out, err = run("aliases", code=2)
     assert out == ""
     assert said in err
     assert "Traceback" not in err
 
 
-def test_warnings_go_to_stderr(
-    lockfile: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_warnings_go_to_stderr(lockfile: Path, run: Run) -> None:
     lockfile.write_text(LOCKFILE + '\n[profils]\nx = "y"\n')
-    assert main(["aliases"]) == 0
-    out, err = capsys.readouterr()
+    out, err = run("aliases")
     assert len(out.splitlines()) == 4
     assert "warning: " in err
     assert "profils" in err
 
 
-def test_the_bundled_lockfile_is_said_to_be_bundled(
-    lockfile: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_bundled_lockfile_is_said_to_be_bundled(lockfile: Path, run: Run) -> None:
     lockfile.unlink()
-    assert main(["aliases"]) == 0
-    out, err = capsys.readouterr()
+    out, err = run("aliases")
     assert out.startswith("advisor → ")
     assert "lock init" in err
 
 
-def test_a_terminal_without_utf8_gets_an_ascii_arrow(tmp_path: Path) -> None:
+def test_a_terminal_without_utf8_gets_an_ascii_arrow(tmp_path: Path, run: Run) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "llmring_lite", "aliases"],
         cwd=tmp_path,
@@ -213,7 +189,9 @@ def test_a_terminal_without_utf8_gets_an_ascii_arrow(tmp_path: Path) -> None:
     assert b"single -> mock:echo\n" in done.stdout.replace(b"\r", b"")
 
 
-def test_plain_aliases_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+def test_plain_aliases_loads_nothing_that_it_does_not_need(
+    tmp_path: Path, run: Run
+) -> None:
     code = (
         "import sys\n"
         "from llmring_lite.cli import main\n"
