@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import (
     LockfileError,
@@ -44,22 +44,13 @@ __all__ = [
     "EditResult",
     "bind",
     "create",
-    "locked",
     "pin_registry_versions",
+    "refuse_existing",
     "unbind",
-    "write_atomic",
 ]
 
 _Plan: TypeAlias = Callable[[Document, list[str]], None]
 """Changes a document; what the user should know goes to the list."""
-
-_NEW_FILE: Final = """\
-version = "1.0"
-default_profile = "default"
-
-[profiles.default]
-name = "default"
-"""
 
 
 class EditResult(NamedTuple):
@@ -285,7 +276,7 @@ def _edit(
         except LockfileNotFoundError:
             if not make:
                 raise
-            text = _NEW_FILE if format == "toml" else Lockfile().dumps("json")
+            text = Lockfile().dumps(format)
         old = _Version(text, parse(text, format=format, path=name))
         new = _carry_out(old, name, plan, notices)
         lockfile = _checked(new, old, name, task)

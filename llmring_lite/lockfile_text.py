@@ -27,7 +27,6 @@ _BLANK: Final = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _KEY_PART: Final = re.compile(rf"[ \t]*({_STRING}|[^\s.=\]\"']++)[ \t]*")
 _PLAIN: Final = re.compile(rf"{_STRING}|[^\[\]{{}},#\n\r\"']++")
 _TO_BRACKET: Final = re.compile(rf"(?:{_STRING}|#[^\n]*+|[^\[\]{{}}\"'#]++)*+")
-_LINE_REST: Final = re.compile(r"[^\n]*+\n?")
 
 
 class Statement(NamedTuple):
@@ -216,9 +215,7 @@ def _skip_value(text: str, start: int) -> int:
 
 
 def _line_end(text: str, position: int) -> int:
-    match = _LINE_REST.match(text, position)
-    assert match is not None
-    return match.end()
+    return text.find("\n", position) + 1 or len(text)
 
 
 # Lines -------------------------------------------------------------------------

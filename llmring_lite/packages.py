@@ -213,16 +213,11 @@ class Packages:
             text += f"; it is in {', '.join(map(repr, elsewhere))}"
         elif near:
             text += f"; did you mean {f'{package.name}:{near[0]}'!r}?"
-        text += f"; available in {package.name}: {listed(aliases)}"
+        available = ", ".join(list(aliases)[:_MOST_NAMES]) or "none"
+        if len(aliases) > _MOST_NAMES:
+            available += f" and {len(aliases) - _MOST_NAMES} more"
+        text += f"; available in {package.name}: {available}"
         return AliasNotFoundError(text, alias=reference, profile=profile)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names for a message, not thousands of them."""
-    names = list(names)
-    shown = ", ".join(names[:_MOST_NAMES]) or "none"
-    more = len(names) - _MOST_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 # Reading -------------------------------------------------------------------------

@@ -145,8 +145,7 @@ class Finder:
 
     def _import_names(self, name: str) -> Iterator[str]:
         """Import names that a name may mean, the most likely first."""
-        is_import_name = all(map(str.isidentifier, name.split(".")))
-        if is_import_name:
+        if _is_import_name(name):
             yield name
         distribution = self._find_distribution(name)
         if distribution is not None:
@@ -154,7 +153,7 @@ class Finder:
         plain = plain_package_name(name)
         # For a folder that nobody installed, and for editable namespace packages.
         for guess in (plain.replace("-", "_"), plain.replace("-", ".")):
-            if all(map(str.isidentifier, guess.split("."))) and guess != name:
+            if _is_import_name(guess) and guess != name:
                 yield guess
 
     def _find_distribution(self, name: str) -> Distribution | None:
@@ -166,12 +165,14 @@ class Finder:
 
     def _names_of(self, name: str, distribution: Distribution) -> list[str]:
         """The import names of a distribution, those with a lockfile first."""
-        record = _record(distribution)
+        lines = _metadata(distribution, "RECORD").splitlines()
+        record = [line.partition(",")[0] for line in lines]
+        inside = f"/{LOCKFILE_NAME}"
+        folders = [p.removesuffix(inside) for p in record if p.endswith(inside)]
         shipped = [
-            ".".join(parts)
-            for path in record
-            if path.endswith(f"/{LOCKFILE_NAME}")
-            and all(map(str.isidentifier, parts := path.split("/")[:-1]))
+            folder.replace("/", ".")
+            for folder in folders
+            if all(map(str.isidentifier, folder.split("/")))
         ] or self._editable_names(distribution, record)
         depth = min((n.count(".") for n in shipped), default=0)
         outer = sorted(n for n in shipped if n.count(".") == depth)
@@ -202,8 +203,7 @@ class Finder:
         return [
             name
             for name, folder in mapping.items()
-            if all(map(str.isidentifier, name.split(".")))
-            and LOCKFILE_NAME in (self._names(folder) or ())
+            if _is_import_name(name) and LOCKFILE_NAME in (self._names(folder) or ())
         ]
 
     # Editable installs -----------------------------------------------------------
@@ -282,10 +282,8 @@ def _absolute(path: Iterable[object]) -> Iterator[str]:
                 continue
 
 
-def _record(distribution: Distribution) -> list[str]:
-    """The files of a wheel, as it lists them itself; [] if it doesn't."""
-    lines = _metadata(distribution, "RECORD").splitlines()
-    return [line.partition(",")[0] for line in lines]
+def _is_import_name(name: str) -> bool:
+    return all(map(str.isidentifier, name.split(".")))
 
 
 def _metadata(distribution: Distribution, name: str) -> str:

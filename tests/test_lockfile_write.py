@@ -18,7 +18,8 @@ import pytest
 from llmring_lite import lockfile_write
 from llmring_lite.exceptions import LockfileError
 from llmring_lite.lockfile import Lockfile, bundled_path
-from llmring_lite.lockfile_edit import bind, create, locked, unbind, write_atomic
+from llmring_lite.lockfile_edit import bind, create, unbind
+from llmring_lite.lockfile_write import locked, write_atomic
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
 ROOT = Path(__file__).resolve().parents[1]
@@ -283,7 +284,8 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "llmring.lock"
     code = """
 import os, sys, time
-from llmring_lite.lockfile_edit import bind, locked
+from llmring_lite.lockfile_edit import bind
+from llmring_lite.lockfile_write import locked
 with locked(sys.argv[1]):
     child = os.fork()
     if not child:
