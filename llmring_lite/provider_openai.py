@@ -77,7 +77,7 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         body[name] = request.seed
     if request.max_tokens is not None:
         body[_max_tokens_field(request, endpoint)] = request.max_tokens
-    body |= _tools(request)
+    body |= _tools(request, endpoint)
     body |= _reasoning(request, endpoint)
     hint = cache_hint(request)
     if hint is not None:
@@ -170,12 +170,13 @@ def _reasoning(request: LLMRequest, endpoint: Endpoint) -> JSON:
     return {"reasoning_effort": effort}
 
 
-def _tools(request: LLMRequest) -> JSON:
+def _tools(request: LLMRequest, endpoint: Endpoint) -> JSON:
     fields: JSON = {}
-    for index, tool in enumerate(request.tools or ()):
-        read_function(tool, f"tools[{index}]")  # check it
     if request.tools:  # OpenAI refuses an empty list
-        fields["tools"] = request.tools
+        fields["tools"] = [
+            _tool(tool, f"tools[{index}]", endpoint)
+            for index, tool in enumerate(request.tools)
+        ]
     choice = read_tool_choice(request)
     if choice is not None and choice.mode == "function":
         named = {"type": "function", "function": {"name": choice.name}}
@@ -185,6 +186,15 @@ def _tools(request: LLMRequest) -> JSON:
     if request.parallel_tool_calls is not None and has_tools(request):
         fields["parallel_tool_calls"] = request.parallel_tool_calls
     return fields
+
+
+def _tool(tool: JSON, where: str, endpoint: Endpoint) -> JSON:
+    """The tool as it is; but other servers than OpenAI's (Mistral) want a schema."""
+    function = read_function(tool, where)
+    if _is_openai(endpoint) or function is None or function.get("parameters"):
+        return tool
+    nothing = {"type": "object", "properties": {}}
+    return {**tool, "function": {**function, "parameters": nothing}}
 
 
 def _cache(hint: CacheHint, quirks: frozenset[str]) -> JSON:

@@ -544,6 +544,18 @@ def test_a_malformed_message_is_an_error_that_says_where(message, problem):
         sent(message)
 
 
+def test_a_function_without_parameters_gets_an_empty_schema_where_one_is_required():
+    tool = {"type": "function", "function": {"name": "now"}}
+    own = {"type": "web_search"}
+    assert body("hi", tools=[tool, own])["tools"] == [tool, own]
+    filled, kept = body("hi", endpoint=BUILTIN["mistral"], tools=[tool, own])["tools"]
+    assert filled["function"] == {
+        "name": "now",
+        "parameters": {"type": "object", "properties": {}},
+    }
+    assert kept == own
+
+
 def test_a_turn_with_tools_goes_both_ways():
     messages = sent(
         Message("user", "Weather?"),
