@@ -12,12 +12,13 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import LAST_CHUNK, Loopback, chunk, reply, serving, stream_head
+from loopback import LAST_CHUNK, chunk, reply, serving, stream_head
 from receipt_files import START, counting, records_of, ticking
 from rfc8785 import dumps
 
@@ -112,7 +113,7 @@ alias = "two"
 models = ["openai:{MODEL}", "spare:{MODEL}"]
 """
 
-Make = Callable[..., LLMRing]
+Make = Callable[..., AbstractContextManager[LLMRing]]
 
 
 @pytest.fixture
@@ -122,15 +123,18 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """A ring whose providers are both at a loopback server."""
+    """A ring whose providers are both at a loopback server with these answers."""
 
-    def ring(server: Loopback, **options: Any) -> LLMRing:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-show-me")
-        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
-        lockfile = tmp_path / "llmring.lock"
-        lockfile.write_text(LOCKFILE.format(url=server.url))
-        options = {"receipts": path, "retry_base_s": 0.0, **options}
-        return LLMRing("tests", lockfile_path=lockfile, **options)
+    @contextmanager
+    def ring(*bodies: bytes, **options: Any) -> Iterator[LLMRing]:
+        with serving(*bodies) as server:
+            monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-show-me")
+            monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+            lockfile = tmp_path / "llmring.lock"
+            lockfile.write_text(LOCKFILE.format(url=server.url))
+            options = {"receipts": path, "retry_base_s": 0.0, **options}
+            with LLMRing("tests", lockfile_path=lockfile, **options) as made:
+                yield made
 
     return ring
 
@@ -149,7 +153,7 @@ def only(path: Path) -> dict[str, Any]:
 
 
 def test_a_receipt_to_the_last_detail(make: Make, path: Path) -> None:
-    with serving(answer()) as server, make(server) as ring:
+    with make(answer()) as ring:
         ring.recorder = Recorder(
             origin="tests",
             facts=ring._facts,
@@ -205,7 +209,7 @@ def test_a_receipt_to_the_last_detail(make: Make, path: Path) -> None:
 
 
 def test_a_stream_has_the_receipt_of_a_chat(make: Make, path: Path) -> None:
-    with serving(answer(), streamed(*STREAM)) as server, make(server) as ring:
+    with make(answer(), streamed(*STREAM)) as ring:
         ring.chat("summarizer", PROMPT)
         stream = ring.chat_stream("summarizer", PROMPT)
         assert len(receipts_of(path)) == 1
@@ -220,14 +224,14 @@ def test_a_stream_has_the_receipt_of_a_chat(make: Make, path: Path) -> None:
 
 
 def test_a_direct_model_has_no_alias(make: Make, path: Path) -> None:
-    with serving(answer()) as server, make(server) as ring:
+    with make(answer()) as ring:
         ring.chat(f"openai:{MODEL}", PROMPT)
     assert only(path)["alias"] is None
 
 
 def test_no_word_of_prompt_reply_or_error_is_written(make: Make, path: Path) -> None:
     bodies = (answer(), streamed(*STREAM), FAILURE, FAILURE, FAILURE)
-    with serving(*bodies) as server, make(server) as ring:
+    with make(*bodies) as ring:
         ring.chat("summarizer", PROMPT)
         list(ring.chat_stream("summarizer", PROMPT))
         with pytest.raises(ProviderError):
@@ -241,10 +245,7 @@ def test_no_word_of_prompt_reply_or_error_is_written(make: Make, path: Path) -> 
 
 def test_digests_of_the_contents_on_request(make: Make, path: Path) -> None:
     messages = [Message("system", "be brief"), Message("user", PROMPT)]
-    with (
-        serving(answer()) as server,
-        make(server, receipts_hash_content=True) as ring,
-    ):
+    with make(answer(), receipts_hash_content=True) as ring:
         ring.chat("summarizer", messages)
     plain = [
         {"role": "system", "content": "be brief"},
@@ -267,10 +268,7 @@ def test_the_digest_of_a_prompt_covers_tools_and_names(make: Make, path: Path) -
         Message("assistant", None, tool_calls=[call]),
         Message("tool", "42", tool_call_id="c1"),
     ]
-    with (
-        serving(answer()) as server,
-        make(server, receipts_hash_content=True) as ring,
-    ):
+    with make(answer(), receipts_hash_content=True) as ring:
         ring.chat("summarizer", messages)
     plain = [
         {"role": "user", "content": "go", "name": "ann"},
@@ -281,7 +279,7 @@ def test_the_digest_of_a_prompt_covers_tools_and_names(make: Make, path: Path) -
 
 
 def test_a_changed_lockfile_has_another_digest(make: Make, path: Path) -> None:
-    with serving(answer()) as server, make(server) as ring:
+    with make(answer()) as ring:
         ring.chat("summarizer", PROMPT)
         ring.bind_alias("another", f"openai:{MODEL}")
         ring.chat("summarizer", PROMPT)
@@ -291,7 +289,7 @@ def test_a_changed_lockfile_has_another_digest(make: Make, path: Path) -> None:
 
 
 def test_metadata_that_is_no_json_costs_itself_only(make: Make, path: Path) -> None:
-    with serving(answer()) as server, make(server) as ring:
+    with make(answer()) as ring:
         ring.chat("summarizer", PROMPT, metadata={"thing": object()})
         assert ring.recorder is not None
         assert ring.recorder.failed == 0
@@ -303,7 +301,7 @@ def test_what_a_provider_calls_itself_is_written_whatever_it_is(
 ) -> None:
     odd = completion()
     odd["model"] = "\ud800" + "x" * 5000
-    with serving(answer(odd)) as server, make(server) as ring:
+    with make(answer(odd)) as ring:
         ring.chat("summarizer", PROMPT)
     name = only(path)["model_answered"]
     assert name.startswith("?xxx")
@@ -314,11 +312,7 @@ def test_what_a_provider_calls_itself_is_written_whatever_it_is(
 
 
 def test_a_failed_call_has_its_error_and_every_try(make: Make, path: Path) -> None:
-    with (
-        serving(FAILURE) as server,
-        make(server) as ring,
-        pytest.raises(ProviderResponseError),
-    ):
+    with make(FAILURE) as ring, pytest.raises(ProviderResponseError):
         ring.chat("summarizer", PROMPT)
     receipt = only(path)
     assert receipt["error_class"] == "ProviderResponseError"
@@ -333,7 +327,7 @@ def test_a_failed_call_has_its_error_and_every_try(make: Make, path: Path) -> No
 
 def test_a_fallback_has_all_attempts_and_who_answered(make: Make, path: Path) -> None:
     busy = answer({"error": {"message": "busy"}}, "503 Busy")
-    with serving(busy, answer()) as server, make(server, max_retries=0) as ring:
+    with make(busy, answer(), max_retries=0) as ring:
         ring.chat("two", PROMPT)
     receipt = only(path)
     assert (receipt["error_class"], receipt["model"]) == (None, f"spare:{MODEL}")
@@ -344,11 +338,7 @@ def test_a_fallback_has_all_attempts_and_who_answered(make: Make, path: Path) ->
 
 
 def test_a_call_that_nobody_answered_has_all_attempts(make: Make, path: Path) -> None:
-    with (
-        serving(FAILURE) as server,
-        make(server, max_retries=0) as ring,
-        pytest.raises(AllModelsFailedError),
-    ):
+    with make(FAILURE, max_retries=0) as ring, pytest.raises(AllModelsFailedError):
         list(ring.chat_stream("two", PROMPT))
     receipt = only(path)
     assert receipt["error_class"] == "AllModelsFailedError"
@@ -362,7 +352,7 @@ def test_a_call_that_nobody_answered_has_all_attempts(make: Make, path: Path) ->
 def test_a_call_without_a_key_has_a_receipt(
     make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(answer()) as server, make(server) as ring:
+    with make(answer()) as ring:
         monkeypatch.delenv("OPENAI_API_KEY")
         with pytest.raises(ProviderError):
             ring.chat("summarizer", PROMPT)
@@ -373,11 +363,7 @@ def test_a_call_without_a_key_has_a_receipt(
 
 
 def test_a_name_that_means_nothing_is_no_call(make: Make, path: Path) -> None:
-    with (
-        serving(answer()) as server,
-        make(server) as ring,
-        pytest.raises(ProviderError),
-    ):
+    with make(answer()) as ring, pytest.raises(ProviderError):
         ring.chat("nobody", PROMPT)
     assert not path.exists()
 
@@ -408,11 +394,7 @@ def test_a_reply_against_its_schema_is_an_error_with_its_price(
     make: Make, path: Path, stream: bool
 ) -> None:
     body = streamed(*STREAM) if stream else answer()
-    with (
-        serving(body) as server,
-        make(server) as ring,
-        pytest.raises(ProviderResponseError),
-    ):
+    with make(body) as ring, pytest.raises(ProviderResponseError):
         read(ring.chat("summarizer", PROMPT, response_format=SCHEMA, stream=stream))
     receipt = only(path)
     assert receipt["error_class"] == "ProviderResponseError"
@@ -427,7 +409,7 @@ def test_a_withheld_reply_shows_its_price_beside_the_one_used(
     make: Make, path: Path
 ) -> None:
     withheld = answer(completion("", "content_filter"))
-    with serving(withheld, answer()) as server, make(server) as ring:
+    with make(withheld, answer()) as ring:
         lockfile = ring.lockfile_path
         lockfile.write_text(
             lockfile.read_text()
@@ -450,11 +432,7 @@ def test_a_withheld_reply_shows_its_price_beside_the_one_used(
 
 def test_a_stream_that_breaks_off_is_an_error(make: Make, path: Path) -> None:
     broken = streamed(delta("the-"), end=LAST_CHUNK)
-    with (
-        serving(broken) as server,
-        make(server) as ring,
-        pytest.raises(ProviderResponseError),
-    ):
+    with make(broken) as ring, pytest.raises(ProviderResponseError):
         list(ring.chat_stream("summarizer", PROMPT))
     receipt = only(path)
     assert (receipt["error_class"], receipt["finish_reason"]) == (
@@ -470,7 +448,7 @@ def test_a_stream_that_breaks_off_is_an_error(make: Make, path: Path) -> None:
 def test_a_stream_left_early_has_neither_error_nor_finish_reason(
     make: Make, path: Path, how: str
 ) -> None:
-    with serving(streamed(*STREAM)) as server, make(server) as ring:
+    with make(streamed(*STREAM)) as ring:
         stream = ring.chat_stream("summarizer", PROMPT)
         if how == "with":
             with stream:
@@ -617,8 +595,7 @@ def test_a_place_that_takes_nothing_fails_no_call(place: str) -> None:
 
 def test_a_failed_receipt_does_not_hide_the_error_of_a_call(make: Make) -> None:
     with (
-        serving(FAILURE) as server,
-        make(server, receipts="/dev/full") as ring,
+        make(FAILURE, receipts="/dev/full") as ring,
         pytest.raises(ProviderResponseError),
     ):
         ring.chat("summarizer", PROMPT)
@@ -699,11 +676,7 @@ def test_a_pickled_ring_goes_on_recording_in_the_same_file(path: Path) -> None:
 
 def test_an_overloaded_provider_is_recorded_in_a_stream(make: Make, path: Path) -> None:
     busy = answer({"error": {"message": "busy"}}, "503 Busy")
-    with (
-        serving(busy) as server,
-        make(server, max_retries=1) as ring,
-        pytest.raises(ProviderOverloadedError),
-    ):
+    with make(busy, max_retries=1) as ring, pytest.raises(ProviderOverloadedError):
         ring.chat_stream("summarizer", PROMPT)
     receipt = only(path)
     assert receipt["error_class"] == "ProviderOverloadedError"
