@@ -129,11 +129,6 @@ class _Loader:
         content: Any = message.content
         if content is None or isinstance(content, str):
             return message
-        if not isinstance(content, list):
-            raise InvalidRequestError(
-                f"{where} must be a str or a list of parts, not "
-                f"{type(content).__name__}"
-            )
         parts = [self.part(p, f"{where}[{i}]") for i, p in enumerate(content)]
         if all(map(_is, parts, content)):
             return message

@@ -97,8 +97,16 @@ def as_message(value: Message | Mapping[str, Any] | str) -> Message:
             f"unknown message role {message.role!r}; known are "
             + ", ".join(sorted(ROLES))
         )
-    if message.role == "tool" and not isinstance(message.content, str | None):
+    content: Any = message.content
+    if content is None or isinstance(content, str):
+        return message
+    if message.role == "tool":
         return _with_text_result(message)
+    if not isinstance(content, list):
+        raise InvalidRequestError(
+            "the content of a message must be a str or a list of parts, not "
+            f"{type(content).__name__}"
+        )
     return message
 
 
@@ -130,6 +138,11 @@ def as_messages(
     """
     if isinstance(value, (str, Message, Mapping)):
         return [as_message(value)]
+    if value is not None and not isinstance(value, Iterable):
+        raise InvalidRequestError(
+            "messages must be a str, a message, or several of them, not "
+            f"{type(value).__name__}"
+        )
     messages = [as_message(item) for item in value or ()]
     if not messages:
         raise InvalidRequestError("a request needs at least one message")
@@ -186,7 +199,26 @@ class LLMRequest:
     files: list[str] | None = None
 
     def __post_init__(self) -> None:
+        """Raises InvalidRequestError for a value of a type that no provider takes.
+
+        Whether a number is too large is the provider's to say.
+        """
         self.messages = as_messages(self.messages)
+        if self.extra_params is None:
+            self.extra_params = {}
+        for name, types in _TYPES.items():
+            value = getattr(self, name)
+            if value is not None and (
+                not isinstance(value, types) or isinstance(value, bool)
+            ):
+                raise InvalidRequestError(
+                    f"{name} must be {_WORDS[types]}, not {type(value).__name__}"
+                )
+        for tool in self.tools or ():
+            if not isinstance(tool, Mapping):
+                raise InvalidRequestError(
+                    f"tools must be a list of dicts, but holds {type(tool).__name__}"
+                )
 
     @property
     def has_parts(self) -> bool:
@@ -228,6 +260,29 @@ class LLMRequest:
             given["metadata"] = defaults["metadata"]
         return replace(self, **given) if given else self
 
+
+_NUMBER: Final = (int, float)
+_TEXTS: Final = (str, list, tuple)
+_WORDS: Final = {
+    _NUMBER: "a number",
+    int: "an integer",
+    str: "a str",
+    _TEXTS: "a str or a list of them",
+    (list, tuple): "a list",
+    Mapping: "a dict",
+}
+_TYPES: Final[Mapping[str, Any]] = {
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "max_tokens": int,
+    "seed": int,
+    "reasoning_tokens": int,
+    "reasoning_effort": str,
+    "stop": _TEXTS,
+    "tools": (list, tuple),
+    "metadata": Mapping,
+    "extra_params": Mapping,
+}
 
 _FIELDS: Final = frozenset(LLMRequest.__match_args__)
 _PARAMETERS: Final = _FIELDS - {

@@ -408,4 +408,5 @@ def _as_request(
         fields["messages"] = as_messages(messages)
     if stream:
         fields["stream"] = True
-    return replace(model_or_request, **fields) if fields else model_or_request
+    # Anew in any case: its lists may have been added to since it was checked.
+    return replace(model_or_request, **fields)

@@ -423,9 +423,8 @@ def test_malformed_parts_say_which_and_what(part, said):
 
 @pytest.mark.parametrize("content", [5, {"type": "text", "text": "x"}, ("a",)])
 def test_content_that_is_no_text_and_no_list_is_refused(content):
-    asked = LLMRequest("m", [Message("user", content)])
     with pytest.raises(InvalidRequestError, match="must be a str or a list of parts"):
-        load(asked)
+        load(LLMRequest("m", [Message("user", content)]))
 
 
 @pytest.mark.parametrize("part_type", ["image_url", "file", "input_audio"])

@@ -497,6 +497,8 @@ def test_parameters_may_set_metadata(write: Write, tmp_path: Path) -> None:
         (([{"role": "robot", "content": "x"}],), "robot"),
         (([{"role": "user", "content": "x", "contnt": 1}],), "contnt"),
         (([3],), "int"),
+        ((3,), "int"),
+        (([Message("user", 3)],), "int"),  # type: ignore[arg-type]
     ],
 )
 def test_impossible_messages_are_the_callers_error(
@@ -506,6 +508,54 @@ def test_impossible_messages_are_the_callers_error(
         with pytest.raises(InvalidRequestError, match=says):
             ring_to(server).chat("a", *arguments)
         assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", "hot"),
+        ("top_p", True),
+        ("max_tokens", 1.5),
+        ("max_tokens", False),
+        ("seed", "1"),
+        ("stop", 5),
+        ("reasoning_effort", 3),
+        ("tools", {"type": "function"}),
+        ("tools", [5]),
+        ("metadata", "x"),
+        ("extra_params", ["x"]),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_the_callers_error(
+    ring_to: Any, name: str, value: Any
+) -> None:
+    with serving(OK) as server:
+        with pytest.raises(InvalidRequestError, match=f"^{name} must be"):
+            ring_to(server).chat("a", "hi", **{name: value})
+        assert server.connections == 0
+
+
+def test_values_that_say_nothing_are_taken(ring_to: Any) -> None:
+    with serving(OK) as server:
+        request = LLMRequest(model="a", messages="hi")  # type: ignore[arg-type]
+        for name in ("extra_params", "metadata", "tools", "stop"):
+            ring_to(server).chat(request, **{name: None})
+        assert len({r.body for r in server.requests}) == 1
+
+
+def test_messages_may_be_added_to_a_request(ring_to: Any) -> None:
+    with serving(OK) as server:
+        ring = ring_to(server)
+        request = LLMRequest(model="a", messages=[Message("user", "1")])
+        ring.chat(request)
+        request.messages += [{"role": "assistant", "content": "2"}, "3"]  # type: ignore
+        ring.chat(request)
+        assert [m["content"] for m in server.requests[1].json["messages"]] == [
+            *("1", "2", "3")
+        ]
+        request.messages.append({"role": "robot", "content": "4"})  # type: ignore
+        with pytest.raises(InvalidRequestError, match="robot"):
+            ring.chat(request)
 
 
 def test_an_unsupported_parameter_is_an_error_unless_dropping_is_asked_for(
@@ -1065,6 +1115,14 @@ def test_precedence_of_timeouts(
 def test_an_impossible_timeout_is_refused(ring_to: Any, value: Any) -> None:
     with serving(OK) as server, pytest.raises(InvalidRequestError, match="timeout"):
         ring_to(server).chat("a", "hi", timeout=value)
+
+
+@pytest.mark.parametrize("value", [1e12, 1e300, float("inf")])
+def test_a_timeout_may_be_longer_than_sockets_can_wait(
+    ring_to: Any, value: float
+) -> None:
+    with serving(OK) as server:
+        assert ring_to(server).chat("a", "hi", timeout=value).content == "Hello é"
 
 
 @pytest.mark.parametrize("text", ["none", "OFF", " 30 "])
