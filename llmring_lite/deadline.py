@@ -58,6 +58,10 @@ def parse_timeout(text: str) -> float | None:
         ) from None
 
 
+_FOREVER_S: Final = 1e9
+"""Thirty years. Sockets and locks refuse to wait for ten times as long."""
+
+
 class Deadline:
     """A point in time that a piece of work must not pass.
 
@@ -76,7 +80,8 @@ class Deadline:
         self._clock = clock
         self._interrupt: Callable[[], None] | None = None
         self.cancelled = False
-        self.expires_at = inf if seconds is None else clock() + seconds
+        lasts = seconds is None or seconds > _FOREVER_S
+        self.expires_at = inf if lasts else clock() + (seconds or 0.0)
 
     def within(self, seconds: float | None) -> Deadline:
         """A deadline for a part of the work: `seconds` from now, or this one.

@@ -60,6 +60,8 @@ class Race(Generic[T]):
         Raises:
             The last error, if all that were started failed.
         """
+        if hedge_after is not None and hedge_after > threading.TIMEOUT_MAX:
+            hedge_after = None
         try:
             self._start_next()
             while hedge_after == 0 and self._waiting:

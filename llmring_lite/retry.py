@@ -12,6 +12,9 @@ from typing import Final, NamedTuple
 
 from llmring_lite.exceptions import ProviderConnectionError, ProviderError
 
+_LONGEST_S: Final = 1e9
+"""Thirty years; `time.sleep` fails for what some servers ask for."""
+
 RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504, 529})
 
 
@@ -41,7 +44,7 @@ class RetryPolicy(NamedTuple):
         if retries >= self.max_retries or not is_retryable(error):
             return None
         if error.retry_after is not None:
-            return error.retry_after
+            return error.retry_after if error.retry_after < _LONGEST_S else None
         return float(min(self.cap_s, self.base_s * 2**retries) * random())
 
 

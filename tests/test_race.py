@@ -95,8 +95,9 @@ def test_the_next_starts_only_after_the_hedge_delay() -> None:
     assert runner.join() == (1, "hedge")
 
 
-def test_a_quick_answer_needs_no_hedge() -> None:
-    runner = Runner(2).go(30)
+@pytest.mark.parametrize("hedge_after", [30, 1e300])
+def test_a_quick_answer_needs_no_hedge(hedge_after: float) -> None:
+    runner = Runner(2).go(hedge_after)
     runner.lanes[0].end("quick")
     assert runner.join() == (0, "quick")
     assert not runner.lanes[1].started.is_set()

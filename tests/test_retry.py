@@ -57,6 +57,11 @@ def test_a_spent_quota_is_not_waited_for(code: str) -> None:
     assert not is_retryable(error)
 
 
+def test_a_wait_longer_than_the_clock_can_count_is_not_begun() -> None:
+    error = parse_error({}, status=503, headers={"Retry-After": "9" * 20})
+    assert RetryPolicy().wait(error, 0, lambda: 1.0) is None
+
+
 def test_full_jitter_under_a_bound_that_doubles() -> None:
     policy = RetryPolicy(max_retries=7)
     error = ProviderConnectionError("x")
