@@ -71,7 +71,7 @@ def problems_of(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-class Server:
+class Server(Loopback):
     """The endpoint, with the checks of the real one's dependencies.py and schema.
 
     Attributes:
@@ -80,12 +80,13 @@ class Server:
     """
 
     def __init__(self) -> None:
+        super().__init__(self.handle)
         self.records: list[dict[str, Any]] = []
         self.failures: list[bytes] = []
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, sock: socket.socket, request: Received, _: int) -> bool:
+    def handle(self, sock: socket.socket, request: Received, _: int) -> bool:
         self.gate.wait(20)
         sock.sendall(self.failures.pop(0) if self.failures else self.answer(request))
         return True
@@ -103,15 +104,10 @@ class Server:
 
 
 @pytest.fixture
-def endpoint() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def server(endpoint: Server) -> Iterator[Loopback]:
-    with Loopback(endpoint) as loopback:
-        yield loopback
-        endpoint.gate.set()
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+        server.gate.set()
 
 
 QUICK = RetryPolicy(max_retries=4, base_s=0.001)
@@ -209,9 +205,7 @@ def test_the_real_server_takes_a_record(changes: dict[str, Any]) -> None:
 # Sending --------------------------------------------------------------------------
 
 
-def test_calls_of_a_ring_are_logged(
-    endpoint: Server, server: Loopback, tmp_path: Path
-) -> None:
+def test_calls_of_a_ring_are_logged(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     with LLMRing(
         "billing", server_url=f"{server.url}/", api_key=KEY, receipts=path
@@ -228,45 +222,43 @@ def test_calls_of_a_ring_are_logged(
     ids = [
         json.loads(line).get("receipt_id") for line in path.read_bytes().splitlines()
     ]
-    assert [record["id_at_origin"] for record in endpoint.records] == ids[1:3]
-    assert {record["origin"] for record in endpoint.records} == {"billing"}
-    assert [r["metadata"]["streaming"] for r in endpoint.records] == [False, True]
+    assert [record["id_at_origin"] for record in server.records] == ids[1:3]
+    assert {record["origin"] for record in server.records} == {"billing"}
+    assert [r["metadata"]["streaming"] for r in server.records] == [False, True]
     assert all(b"the prompt" not in request.body for request in server.requests)
     assert server.connections == 1
 
 
 def test_the_environment_names_the_server(
-    endpoint: Server, server: Loopback, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMRING_SERVER_URL", server.url)
     monkeypatch.setenv("LLMRING_API_KEY", f"{KEY}\n")
     with LLMRing() as ring:
         ring.chat("mock:echo", "hi")
-    assert len(endpoint.records) == 1
+    assert len(server.records) == 1
     with LLMRing(server_url="") as ring:
         assert ring.recorder is None
 
 
-def test_logging_needs_no_receipts(endpoint: Server, server: Loopback) -> None:
+def test_logging_needs_no_receipts(server: Server) -> None:
     with LLMRing(server_url=server.url, api_key=KEY) as ring:
         ring.chat("mock:echo", "hi")
         assert ring.recorder is not None
         assert ring.recorder.file is None
-    assert len(endpoint.records) == 1
+    assert len(server.records) == 1
 
 
-def test_a_call_does_not_wait_for_the_server(
-    endpoint: Server, server: Loopback
-) -> None:
-    endpoint.gate.clear()
+def test_a_call_does_not_wait_for_the_server(server: Server) -> None:
+    server.gate.clear()
     with LLMRing(server_url=server.url, api_key=KEY) as ring:
         began = time.perf_counter()
         for _ in range(20):
             ring.chat("mock:echo", "hi")
         assert time.perf_counter() - began < 2
-        assert endpoint.records == []
-        endpoint.gate.set()
-    assert len(endpoint.records) == 20
+        assert server.records == []
+        server.gate.set()
+    assert len(server.records) == 20
 
 
 @pytest.mark.parametrize(
@@ -277,19 +269,17 @@ def test_a_call_does_not_wait_for_the_server(
         reply("oops", "500 Internal Server Error"),
     ],
 )
-def test_a_passing_failure_is_tried_again(
-    endpoint: Server, server: Loopback, failure: bytes
-) -> None:
-    endpoint.failures = [failure] * 3
+def test_a_passing_failure_is_tried_again(server: Server, failure: bytes) -> None:
+    server.failures = [failure] * 3
     log = UsageLog(server.url, KEY, retries=QUICK)
     log.put(receipt())
     assert eventually(lambda: log.sent == 1)
-    assert (len(endpoint.records), log.dropped) == (1, 0)
+    assert (len(server.records), log.dropped) == (1, 0)
     log.close()
 
 
 def test_a_server_that_comes_back_gets_the_record(
-    endpoint: Server, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
@@ -317,7 +307,7 @@ def test_a_server_that_comes_back_gets_the_record(
 
 
 def test_a_refusal_is_dropped_counted_and_reported(
-    endpoint: Server, server: Loopback, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = UsageLog(server.url, "wrong-key-0123456789", retries=QUICK)
     for _ in range(3):
@@ -333,9 +323,9 @@ def test_a_refusal_is_dropped_counted_and_reported(
 
 
 def test_a_server_that_echoes_the_key_does_not_get_it_into_the_log(
-    endpoint: Server, server: Loopback, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    endpoint.failures = [reply({"detail": f"bad key {KEY}"}, "400 Bad Request")]
+    server.failures = [reply({"detail": f"bad key {KEY}"}, "400 Bad Request")]
     log = UsageLog(server.url, KEY)
     log.put(receipt())
     log.close()
@@ -345,18 +335,18 @@ def test_a_server_that_echoes_the_key_does_not_get_it_into_the_log(
 
 
 def test_a_full_queue_drops_what_comes_then(
-    endpoint: Server, server: Loopback, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    endpoint.gate.clear()
+    server.gate.clear()
     log = UsageLog(server.url, KEY, max_queued=5)
     log.put(receipt(0))
     assert eventually(lambda: len(server.requests) == 1)
     for number in range(1, 11):
         log.put(receipt(number))
     assert log.dropped == 5
-    endpoint.gate.set()
+    server.gate.set()
     log.close()
-    assert [r["id_at_origin"] for r in endpoint.records] == [f"r-{n}" for n in range(6)]
+    assert [r["id_at_origin"] for r in server.records] == [f"r-{n}" for n in range(6)]
     assert "the queue is full" in caplog.text
     assert "5 usage records" in caplog.text
 
@@ -379,17 +369,15 @@ def test_closing_does_not_wait_for_ever(
     assert "50 usage records were not delivered" in caplog.text
 
 
-def test_closing_does_not_wait_between_tries(
-    endpoint: Server, server: Loopback
-) -> None:
-    endpoint.failures = [reply("busy", "503 Busy", "Retry-After: 20\r\n")]
+def test_closing_does_not_wait_between_tries(server: Server) -> None:
+    server.failures = [reply("busy", "503 Busy", "Retry-After: 20\r\n")]
     log = UsageLog(server.url, KEY)
     log.put(receipt())
     assert eventually(lambda: len(server.requests) == 1)
     began = time.monotonic()
     log.close()
     assert time.monotonic() - began < 2
-    assert len(endpoint.records) == 1
+    assert len(server.records) == 1
 
 
 def test_an_unforeseen_error_does_not_end_the_thread() -> None:
@@ -462,7 +450,7 @@ def threads_of_the_log() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name == "llmring-usage"]
 
 
-def test_there_is_one_thread_and_it_ends(endpoint: Server, server: Loopback) -> None:
+def test_there_is_one_thread_and_it_ends(server: Server) -> None:
     assert eventually(lambda: not threads_of_the_log())
     log = UsageLog(server.url, KEY)
     assert not threads_of_the_log()
@@ -476,28 +464,26 @@ def test_there_is_one_thread_and_it_ends(endpoint: Server, server: Loopback) -> 
         writer.join()
     assert len(threads_of_the_log()) == 1
     log.close()
-    assert len(endpoint.records) == 160
+    assert len(server.records) == 160
     assert eventually(lambda: not threads_of_the_log())
 
 
-def test_the_thread_of_a_forgotten_log_ends_when_all_is_sent(
-    endpoint: Server, server: Loopback
-) -> None:
+def test_the_thread_of_a_forgotten_log_ends_when_all_is_sent(server: Server) -> None:
     log = UsageLog(server.url, KEY)
     for _ in range(5):
         log.put(receipt())
     del log
     assert eventually(lambda: not threads_of_the_log())
-    assert len(endpoint.records) == 5
+    assert len(server.records) == 5
 
 
-def test_a_closed_log_can_be_used_again(endpoint: Server, server: Loopback) -> None:
+def test_a_closed_log_can_be_used_again(server: Server) -> None:
     log = UsageLog(server.url, KEY)
     for _ in range(2):
         log.put(receipt())
         log.close()
         log.close()
-    assert len(endpoint.records) == log.sent == 2
+    assert len(server.records) == log.sent == 2
 
 
 def put_one(log: UsageLog) -> None:
@@ -507,9 +493,7 @@ def put_one(log: UsageLog) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_another_process_has_its_own_thread(
-    endpoint: Server, server: Loopback, method: str
-) -> None:
+def test_another_process_has_its_own_thread(server: Server, method: str) -> None:
     log = UsageLog(server.url, KEY)
     log.put(receipt())
     assert log.flush()
@@ -520,17 +504,17 @@ def test_another_process_has_its_own_thread(
     assert child.exitcode == 0
     log.put(receipt())
     log.close()
-    assert len(endpoint.records) == 3
+    assert len(server.records) == 3
 
 
-def test_it_pickles(endpoint: Server, server: Loopback) -> None:
+def test_it_pickles(server: Server) -> None:
     log = UsageLog(server.url, KEY)
     log.put(receipt())
     copy = pickle.loads(pickle.dumps(log))
     copy.put(receipt())
     copy.close()
     log.close()
-    assert len(endpoint.records) == 2
+    assert len(server.records) == 2
 
 
 FORGETFUL = """
@@ -542,42 +526,40 @@ for _ in range(3):
 """
 
 
-def test_a_program_that_forgets_to_close_loses_nothing(
-    endpoint: Server, server: Loopback
-) -> None:
+def run_forgetful(url: str) -> str:
+    """What the program says on stderr."""
     done = subprocess.run(
-        [sys.executable, "-c", FORGETFUL, server.url, KEY],
+        [sys.executable, "-c", FORGETFUL, url, KEY],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     )
-    assert (done.stdout, done.stderr) == ("", "")
-    assert len(endpoint.records) == 3
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_a_program_that_forgets_to_close_loses_nothing(server: Server) -> None:
+    said = run_forgetful(server.url)
+    assert said == ""
+    assert len(server.records) == 3
 
 
 def test_a_program_ends_though_its_server_is_silent() -> None:
     gate = threading.Event()
     with Loopback(lambda sock, request, number: gate.wait(20)) as server:
         began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", FORGETFUL, server.url, KEY],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
+        said = run_forgetful(server.url)
         took = time.monotonic() - began
         gate.set()
     assert took < 6
-    assert "3 usage records were not delivered" in done.stderr
-    assert KEY not in done.stderr
+    assert "3 usage records were not delivered" in said
+    assert KEY not in said
 
 
 def test_closing_while_others_put_loses_no_count(
-    endpoint: Server, server: Loopback, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = UsageLog(server.url, KEY)
     rng = random.Random(3)
@@ -595,4 +577,4 @@ def test_closing_while_others_put_loses_no_count(
     closer.join()
     log.close()
     with caplog.at_level(logging.WARNING):
-        assert len(endpoint.records) == 200
+        assert len(server.records) == 200
