@@ -27,7 +27,7 @@ from llmring_lite.provider_parameters import (
     nearest_effort,
     requested_effort,
 )
-from llmring_lite.provider_tools import read_tool_choice
+from llmring_lite.provider_tools import is_forced, read_tool_choice
 from llmring_lite.schemas import LLMRequest
 
 _NO_SAMPLING: Final = "this model takes no sampling parameters"
@@ -208,9 +208,3 @@ def _top_p_problem(request: LLMRequest, traits: Traits, thinks: bool) -> str | N
     if request.temperature not in (None, 1) and "both" not in traits:
         return "this model takes temperature or top_p, not both"
     return None
-
-
-def is_forced(request: LLMRequest) -> bool:
-    """Whether the model would have to call a tool of the caller's."""
-    choice = read_tool_choice(request)
-    return choice is not None and choice.is_forced

@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from llmring_lite.provider import JSON
 from llmring_lite.provider_anthropic_models import describe
-from llmring_lite.provider_anthropic_parameters import is_forced, thinking_type
+from llmring_lite.provider_anthropic_parameters import thinking_type
+from llmring_lite.provider_tools import is_forced
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema
 from llmring_lite.structured_schema import resolve

@@ -42,7 +42,7 @@ from llmring_lite.provider_parameters import (
     without_unsupported,
 )
 from llmring_lite.provider_parts import unsupported
-from llmring_lite.provider_tools import read_function, read_tool_choice
+from llmring_lite.provider_tools import is_forced, read_function, read_tool_choice
 from llmring_lite.schemas import LLMRequest
 from llmring_lite.structured import is_json, response_schema
 
@@ -222,7 +222,8 @@ def _generation_config(request: LLMRequest) -> JSON:
         "seed": request.seed,
         "thinkingConfig": _thinking_config(request),
     }
-    if is_json(request.response_format):
+    # A forced call leaves no text to have a format, and is refused beside one.
+    if is_json(request.response_format) and not is_forced(request):
         config["responseMimeType"] = "application/json"
         wanted = response_schema(request.response_format)
         if wanted is not None:

@@ -59,6 +59,12 @@ def read_tool_choice(request: LLMRequest) -> ToolChoice | None:
     return None
 
 
+def is_forced(request: LLMRequest) -> bool:
+    """Whether the model has to call a tool of the request's."""
+    choice = read_tool_choice(request)
+    return choice is not None and choice.is_forced
+
+
 def has_tools(request: LLMRequest) -> bool:
     """Whether there are tools, an API's own in `extra_params` included."""
     return bool(request.tools) or "tools" in request.extra_params

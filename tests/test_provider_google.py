@@ -259,6 +259,19 @@ def test_gemini_3_takes_a_schema_beside_tools() -> None:
     assert body["tools"]
 
 
+def test_a_forced_call_is_asked_for_without_a_format_for_the_text_that_it_lacks() -> (
+    None
+):
+    body = build(
+        "gemini-3.8-flash",
+        tools=[weather()],
+        tool_choice="required",
+        response_format={"type": "json_object"},
+    ).body
+    assert body["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
+    assert "generationConfig" not in body
+
+
 # Tools ---------------------------------------------------------------------------
 
 
