@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toml_texts import blanks, documents, noise
+from toml_texts import blanks, documents, noise, sorted_deep
 
 from llmring_lite.exceptions import (
     AliasNotFoundError,
@@ -56,18 +56,14 @@ bindings = []
 x = 1
 """
 
+DEEP = ["anthropic:claude-opus-5", "openai:gpt-5"]
+
 
 @pytest.fixture
 def lockfile(tmp_path: Path) -> Path:
     path = tmp_path / "llmring.lock"
     path.write_text(TEXT)
     return path
-
-
-def models(path: Path, alias: str, profile: str = "default") -> tuple[str, ...]:
-    binding = Lockfile.load(path).get_binding(alias, profile)
-    assert binding is not None
-    return binding.models
 
 
 # In place ------------------------------------------------------------------------
@@ -94,9 +90,7 @@ def models(path: Path, alias: str, profile: str = "default") -> tuple[str, ...]:
 ]""",
         ),
         (
-            lambda p: bind(
-                p, "deep", ["mock:a", "anthropic:claude-opus-5", "openai:gpt-5"]
-            ),
+            lambda p: bind(p, "deep", ["mock:a", *DEEP]),
             "models = [\n    # first choice",
             'models = [\n    "mock:a",\n    # first choice',
         ),
@@ -109,7 +103,7 @@ def models(path: Path, alias: str, profile: str = "default") -> tuple[str, ...]:
             lambda p: bind(
                 p,
                 "deep",
-                ["anthropic:claude-opus-5", "openai:gpt-5"],
+                DEEP,
                 constraints={"max_cost": 2.5, "note": "kept", "min_context": 9},
             ),
             '  max_cost = 10.0   # USD\n  note = "kept"\n',
@@ -117,31 +111,18 @@ def models(path: Path, alias: str, profile: str = "default") -> tuple[str, ...]:
         ),
         (
             lambda p: bind(
-                p,
-                "deep",
-                ["anthropic:claude-opus-5", "openai:gpt-5"],
-                conditions={"openai:gpt-5": ["timeout", "any"]},
+                p, "deep", DEEP, conditions={"openai:gpt-5": ["timeout", "any"]}
             ),
             '["timeout"]',
             '["timeout", "any"]',
         ),
         (
-            lambda p: bind(
-                p,
-                "deep",
-                ["anthropic:claude-opus-5", "openai:gpt-5"],
-                conditions={},
-            ),
+            lambda p: bind(p, "deep", DEEP, conditions={}),
             'conditions = { "openai:gpt-5" = ["timeout"] }\n',
             "",
         ),
         (
-            lambda p: bind(
-                p,
-                "deep",
-                ["anthropic:claude-opus-5", "openai:gpt-5"],
-                constraints={},
-            ),
+            lambda p: bind(p, "deep", DEEP, constraints={}),
             """\
 
   [profiles.default.bindings.constraints]
@@ -210,8 +191,7 @@ def test_all_options_are_written_and_read_back(lockfile: Path) -> None:
         constraints={"select": "mock:*"},
         guardrails={"max_latency": "5s", "content_filters": [{"type": "profanity"}]},
     )
-    binding = Lockfile.load(lockfile).get_binding("all")
-    assert binding is not None
+    binding = Lockfile.load(lockfile).get_profile().bindings["all"]
     assert binding.strategy == "split"
     assert binding.weights == (80, 20)
     assert binding.sticky_by == "user"
@@ -227,16 +207,14 @@ def test_all_options_are_written_and_read_back(lockfile: Path) -> None:
 def test_rebinding_keeps_the_options_that_are_not_given(lockfile: Path) -> None:
     bind(lockfile, "fast", "mock:a,mock:b", strategy="race", hedge_after="p95")
     bind(lockfile, "fast", "mock:c,mock:d", hedge_after=0)
-    binding = Lockfile.load(lockfile).get_binding("fast")
-    assert binding is not None
+    binding = Lockfile.load(lockfile).get_profile().bindings["fast"]
     assert (binding.strategy, binding.hedge_after) == ("race", 0)
     assert binding.models == ("mock:c", "mock:d")
 
 
 def test_conditions_of_models_that_go_go_with_them(lockfile: Path) -> None:
     result = bind(lockfile, "deep", "mock:a")
-    binding = Lockfile.load(lockfile).get_binding("deep")
-    assert binding is not None
+    binding = Lockfile.load(lockfile).get_profile().bindings["deep"]
     assert binding.conditions == {}
     assert "conditions" in result.notices[0]
 
@@ -282,7 +260,7 @@ def test_a_new_profile_is_made_and_said(
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="llmring_lite"):
         result = bind(lockfile, "a", "mock:x", profile="prd")
-    assert models(lockfile, "a", "prd") == ("mock:x",)
+    assert result.lockfile.flatten("a", "prd") == ("mock:x",)
     assert "did you mean 'prod'?" in result.notices[0]
     assert result.notices[0] in caplog.text
 
@@ -465,13 +443,6 @@ def data_of(text: str) -> dict[tuple[str, str], Any]:
             found[profile, binding["alias"]] = repr(sorted_deep(binding))
     found["", ""] = repr(sorted_deep(document))
     return found
-
-
-def sorted_deep(value: Any) -> Any:
-    """Tables with their keys in order, for a comparison that takes nan for nan."""
-    if isinstance(value, dict):
-        return {key: sorted_deep(value[key]) for key in sorted(value)}
-    return [*map(sorted_deep, value)] if isinstance(value, list) else value
 
 
 def written(path: Path, sample: Sample) -> str:

@@ -14,21 +14,34 @@ import pytest
 from llmring_lite.lockfile import Lockfile
 from llmring_lite.lockfile_edit import bind, pin_registry_versions, unbind
 
+ALIASES = (
+    '[aliases.default]\nfast = "openai:x" # c\n\n[aliases.prod]\nfast = "mock:p"\n'
+)
+TOP_LEVEL = (
+    "[registry_versions]\nopenai = 3 # three\n\n"
+    '[[bindings]]\nalias = "a"\nprovider = "openai"\nmodel = "gpt-4"\n'
+)
+INLINE = (
+    "[profiles.default]\nbindings = [ # bs\n"
+    '  { alias = "a", models = ["mock:x"] }, # a\n'
+    '  { alias = "b", models = ["mock:x"] } # b\n]\n'
+)
+
 IN_THEIR_OWN_FORM = [
     (
-        '[aliases.default]\nfast = "openai:x" # c\n\n[aliases.prod]\nfast = "mock:p"\n',
+        ALIASES,
         lambda p: bind(p, "fast", "mock:y"),
         '"openai:x"',
         '"mock:y"',
     ),
     (
-        '[aliases.default]\nfast = "openai:x" # c\n\n[aliases.prod]\nfast = "mock:p"\n',
+        ALIASES,
         lambda p: bind(p, "new.one", ["fast", "mock:y"]),
         "# c\n",
         '# c\n"new.one" = ["fast", "mock:y"]\n',
     ),
     (
-        '[aliases.default]\nfast = "openai:x" # c\n\n[aliases.prod]\nfast = "mock:p"\n',
+        ALIASES,
         lambda p: unbind(p, "fast", profile="prod"),
         'fast = "mock:p"\n',
         "",
@@ -48,16 +61,14 @@ IN_THEIR_OWN_FORM = [
         'models = ["mock:y", "mock:z"]\n',
     ),
     (
-        '[registry_versions]\nopenai = 3 # three\n\n[[bindings]]\nalias = "a"\n'
-        'provider = "openai"\nmodel = "gpt-4"\n',
+        TOP_LEVEL,
         lambda p: bind(p, "b", "a", strategy="race"),
         'model = "gpt-4"\n',
         'model = "gpt-4"\n\n[[bindings]]\nalias = "b"\nmodels = ["a"]\n'
         'strategy = "race"\n',
     ),
     (
-        '[registry_versions]\nopenai = 3 # three\n\n[[bindings]]\nalias = "a"\n'
-        'provider = "openai"\nmodel = "gpt-4"\n',
+        TOP_LEVEL,
         lambda p: pin_registry_versions(p, {"openai": 4}),
         "3 # three",
         "4 # three",
@@ -83,17 +94,13 @@ IN_THEIR_OWN_FORM = [
         '{alias="b",models=["mock:y"], strategy = "race"}',
     ),
     (
-        "[profiles.default]\nbindings = [ # bs\n"
-        '  { alias = "a", models = ["mock:x"] }, # a\n'
-        '  { alias = "b", models = ["mock:x"] } # b\n]\n',
+        INLINE,
         lambda p: bind(p, "c", "mock:y"),
         "} # b\n",
         '}, # b\n  { alias = "c", models = ["mock:y"] },\n',
     ),
     (
-        "[profiles.default]\nbindings = [ # bs\n"
-        '  { alias = "a", models = ["mock:x"] }, # a\n'
-        '  { alias = "b", models = ["mock:x"] } # b\n]\n',
+        INLINE,
         lambda p: unbind(p, "a"),
         '  { alias = "a", models = ["mock:x"] }, # a\n',
         "",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from toml_texts import documents
+from toml_texts import documents, sorted_deep
 
 from llmring_lite.lockfile_model import KeyPath
 from llmring_lite.lockfile_report import LineFinder
@@ -61,13 +61,6 @@ def test_the_statements_say_what_the_text_says(text: str) -> None:
         assert value.end == statement.value_end
         put(rebuilt, statement.path, plain(text, value))
     assert repr(sorted_deep(rebuilt)) == repr(sorted_deep(tomllib.loads(text)))
-
-
-def sorted_deep(value: Any) -> Any:
-    """Tables with their keys in order, for a comparison that takes nan for nan."""
-    if isinstance(value, dict):
-        return {key: sorted_deep(value[key]) for key in sorted(value)}
-    return [*map(sorted_deep, value)] if isinstance(value, list) else value
 
 
 @settings(max_examples=100, deadline=None)

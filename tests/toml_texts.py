@@ -175,3 +175,10 @@ def documents(draw: Callable[..., Any]) -> str:
         text = text.replace("\n", "\r\n")
     tomllib.loads(text)  # a generator that writes no TOML tests nothing
     return text
+
+
+def sorted_deep(value: Any) -> Any:
+    """Tables with their keys in order, for a comparison that takes nan for nan."""
+    if isinstance(value, dict):
+        return {key: sorted_deep(value[key]) for key in sorted(value)}
+    return [*map(sorted_deep, value)] if isinstance(value, list) else value
