@@ -193,7 +193,7 @@ def carried(output: Iterable[JSON], *, stored: bool) -> JSON | None:
     for item in output:
         if item["type"] == "message":
             frames.append(_message_frame(item))
-            kinds = {part["type"] for part in item["content"]}
+            kinds = {part["type"] for part in item.get("content") or ()}
             needed |= bool(item.get("phase")) or "refusal" in kinds
         elif item["type"] == "function_call":
             frames.append({k: v for k, v in item.items() if k not in _CALL_FIELDS})
@@ -241,7 +241,7 @@ def without_text(item: JSON) -> JSON:
         {**{k: v for k, v in part.items() if k != "text"}, "chars": _chars(part)}
         if part["type"] == "output_text"
         else part
-        for part in item["content"]
+        for part in item.get("content") or ()
     ]
     return {**item, "content": parts}
 
@@ -251,7 +251,7 @@ def _message_frame(item: JSON) -> JSON:
         {"type": "output_text", "chars": _chars(part)}
         if part["type"] == "output_text"
         else part
-        for part in item["content"]
+        for part in item.get("content") or ()
     ]
     return {**item, "content": parts}
 

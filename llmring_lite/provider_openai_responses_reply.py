@@ -76,7 +76,7 @@ def _texts(output: Iterable[JSON], part_type: str) -> str:
         part[_TEXT_FIELD[part_type]]
         for item in output
         if item["type"] == "message"
-        for part in item["content"]
+        for part in item.get("content") or ()
         if part["type"] == part_type
     )
 
@@ -185,7 +185,7 @@ class _StreamState:
 
     def arguments_done(self, data: JSON) -> Iterable[StreamChunk]:
         call = self.open_calls.get(_position(data))
-        if call is not None:
+        if call is not None and data.get("arguments"):
             call["arguments"] = [data["arguments"]]
         return ()
 
@@ -193,8 +193,9 @@ class _StreamState:
         item = data["item"]
         self.items.append(without_text(item))
         if _is_call(item):
-            self.open_calls.pop(_position(data), None)
-            yield self._tell(item)
+            begun = self.open_calls.pop(_position(data), None)
+            # Some servers give the arguments in the events before only.
+            yield self._tell(item if item.get("arguments") else _joined(begun or item))
         elif item["type"] == "message":
             text = _texts([item], "output_text")
             index = data.get("output_index")
@@ -242,8 +243,12 @@ class _StreamState:
         return StreamChunk(tool_calls=[call])
 
     def _unfinished(self) -> Iterator[JSON]:
-        for item in self.open_calls.values():
-            yield {**item, "arguments": "".join(item["arguments"])}
+        yield from map(_joined, self.open_calls.values())
+
+
+def _joined(call: JSON) -> JSON:
+    """A call whose arguments came in pieces."""
+    return {**call, "arguments": "".join(call.get("arguments") or ())}
 
 
 def _position(data: JSON) -> Any:

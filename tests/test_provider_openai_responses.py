@@ -869,6 +869,21 @@ def test_a_streamed_refusal() -> None:
                 call_item("c"),
             ),
         ],
+        # Texts and arguments in the events that begin and fill an item only.
+        [
+            event("response.reasoning_text.delta", delta="Hm"),
+            text_delta("Hello", 1),
+            event(
+                "response.output_item.done", output_index=1, item={"type": "message"}
+            ),
+            event(
+                "response.output_item.added", output_index=2, item=call_item("c", "")
+            ),
+            event("response.function_call_arguments.delta", output_index=2, delta="{}"),
+            event("response.function_call_arguments.done", output_index=2),
+            item_done(call_item("c", None), 2),
+            completed(),
+        ],
         # The place in the output told of deltas only, and events without data.
         [
             event("response.reasoning_text.delta", delta="Hm"),
@@ -878,12 +893,24 @@ def test_a_streamed_refusal() -> None:
             completed(call_item("c")),
         ],
     ],
-    ids=["items", "end-only", "unfinished-calls", "event-names", "places"],
+    ids=["items", "end", "unfinished-calls", "event-names", "pieces", "places"],
 )
 def test_habits_of_other_servers(events: list[StreamEvent]) -> None:
     chunks = stream(*events)
     assert assembled(chunks) == ("Hello", "Hm", [call("c")])
     assert chunks[-1].finish_reason == "tool_calls"
+
+
+def test_arguments_that_came_in_pieces_need_not_be_repeated() -> None:
+    piece = event("response.function_call_arguments.delta", output_index=0, delta="{1")
+    chunks = stream(
+        event("response.output_item.added", output_index=0, item=call_item("c", "")),
+        piece,
+        event("response.function_call_arguments.done", output_index=0),
+        item_done(call_item("c", None), 0),
+        completed(),
+    )
+    assert assembled(chunks)[2] == [call("c", "f", "{1")]
 
 
 def test_a_stream_cut_at_the_limit_hands_out_the_unfinished_call() -> None:
