@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
@@ -59,12 +60,14 @@ class _Place(NamedTuple):
         file: Device and inode.
         size: Bytes of the whole lines before it.
         seq, hash: Of the line before it; -1 and zeros if it is the first.
+        signer: Who signs it.
     """
 
     file: tuple[int, int]
     size: int
     seq: int
     hash: str
+    signer: Signer | None
 
 
 class ReceiptFile:
@@ -129,9 +132,6 @@ class _Writer:
         self._pending: deque[Mapping[str, Any]] = deque()
         # Where the line after our last one goes, if nobody else has written since.
         self._place: _Place | None = None
-        # Who signs that line; whose key was loaded.
-        self._signer: Signer | None = None
-        self._own_signer: Signer | None = None
         self._warned = False
 
     def append(self, receipt: Mapping[str, Any]) -> None:
@@ -169,18 +169,28 @@ class _Writer:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise ReceiptError(f"{self._file.path} is not a file")
+        here = ((facts.st_dev, facts.st_ino), facts.st_size)
         place, rest = self._place, b""
-        if place is None or place[:2] != (
-            (facts.st_dev, facts.st_ino),
-            facts.st_size,
-        ):
-            self._place = None
-            place, rest = self._find_place(handle, facts)
-        lines = Lines(place.seq, place.hash, self._signer)
+        self._place = None  # until the line is written
+        if place is None or place[:2] != here:
+            place, rest = self._find_place(handle, *here)
+        lines = Lines(place.seq, place.hash, place.signer)
         if place.seq < 0:
-            lines.add("header", self._new_header())
+            header = {
+                "format": FORMAT,
+                "version": VERSION,
+                "file_id": self._file.make_id(),
+                "created_at": stamp(self._file.now()),
+                "public_key": place.signer and place.signer.public_key,
+            }
+            lines.add("header", header)
         elif rest:
-            lines.add("mended", self._describe(rest))
+            mended = {
+                "timestamp": stamp(self._file.now()),
+                "dropped_bytes": len(rest),
+                "dropped_sha256": sha256(rest).hexdigest(),
+            }
+            lines.add("mended", mended)
         lines.add("receipt", receipt)
         if rest:
             log.warning(
@@ -190,96 +200,74 @@ class _Writer:
             )
             os.ftruncate(handle, place.size)
         _write_all(handle, bytes(lines.data), place.size)
-        self._place = _Place(
-            place.file, place.size + len(lines.data), lines.seq, lines.hash
+        self._place = place._replace(
+            size=place.size + len(lines.data), seq=lines.seq, hash=lines.hash
         )
 
     # What is there ---------------------------------------------------------------
 
-    def _find_place(self, handle: int, facts: os.stat_result) -> tuple[_Place, bytes]:
+    def _find_place(
+        self, handle: int, file: tuple[int, int], size: int
+    ) -> tuple[_Place, bytes]:
         """Where the next line goes, and what is there of one that was cut off."""
-        file, size = (facts.st_dev, facts.st_ino), facts.st_size
-        header, end, _ = _read(handle, 0, min(size, _HEADER_SIZE)).partition(b"\n")
-        if not end and _HEADER_BEGINS.startswith(header[: len(_HEADER_BEGINS)]):
-            self._signer = self._load_signer()
-            return _Place(file, 0, -1, NO_HASH), _read(handle, 0, size)
-        self._signer = self._signer_for(self._checked(parse_line(header)))
+        name = self._file.path
+        begin, end, _ = _read(handle, 0, min(size, _HEADER_SIZE)).partition(b"\n")
+        if not end and _HEADER_BEGINS.startswith(begin[: len(_HEADER_BEGINS)]):
+            place = _Place(file, 0, -1, NO_HASH, self._own_signer)
+            return place, _read(handle, 0, size)
+        header = parse_line(begin)
+        if header.get("format") != FORMAT:
+            raise ReceiptError(
+                f"{name} holds something else than receipts, and stays as it is: name "
+                "another file"
+            )
+        if header.get("version") != VERSION:
+            raise ReceiptError(
+                f"{name} has version {header.get('version')} of the format; this "
+                f"program continues version {VERSION}"
+            )
+        signer = self._signer_for(header.get("public_key"))
         line, rest = _read_last_line(handle, size)
         last = parse_line(line)
         seq, digest = last.get("seq"), last.get("hash")
         if not isinstance(seq, int) or not isinstance(digest, str):
             raise ReceiptError(
-                f"the last line of {self._file.path} is no receipt, so none can "
-                "follow; `llmring-lite receipts verify` tells more. Move the file "
-                "away to begin another"
+                f"the last line of {name} is no receipt, so none can follow; "
+                "`llmring-lite receipts verify` tells more. Move the file away to "
+                "begin another"
             )
-        return _Place(file, size - len(rest), seq, digest), rest
+        return _Place(file, size - len(rest), seq, digest, signer), rest
 
-    def _checked(self, header: dict[str, Any]) -> str | None:
-        """The public key in a header that we can continue."""
-        if header.get("format") != FORMAT:
-            raise ReceiptError(
-                f"{self._file.path} holds something else than receipts, and stays as "
-                "it is: name another file"
-            )
-        if header.get("version") != VERSION:
-            raise ReceiptError(
-                f"{self._file.path} has version {header.get('version')} of the format; "
-                f"this program continues version {VERSION}"
-            )
-        key: str | None = header.get("public_key")
-        return key
+    @cached_property
+    def _own_signer(self) -> Signer | None:
+        if self._file.key_path is None:
+            return None
+        from llmring_lite.receipts_sign import load_signer  # see there
 
-    def _describe(self, rest: bytes) -> dict[str, Any]:
-        return {
-            "timestamp": stamp(self._file.now()),
-            "dropped_bytes": len(rest),
-            "dropped_sha256": sha256(rest).hexdigest(),
-        }
-
-    # Keys ------------------------------------------------------------------------
-
-    def _new_header(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "file_id": self._file.make_id(),
-            "created_at": stamp(self._file.now()),
-            "public_key": self._signer and self._signer.public_key,
-        }
-
-    def _load_signer(self) -> Signer | None:
-        path = self._file.key_path
-        if path is not None and self._own_signer is None:
-            from llmring_lite.receipts_sign import load_signer  # see there
-
-            self._own_signer = load_signer(path)
-        return self._own_signer
+        return load_signer(self._file.key_path)
 
     def _signer_for(self, public_key: str | None) -> Signer | None:
         """Who signs the lines of a file with that key in its header."""
+        name, key_path = self._file.path, self._file.key_path
         if public_key is None:
-            if self._file.key_path is not None and not self._warned:
+            if key_path is not None and not self._warned:
                 self._warned = True
                 log.warning(
                     "%s was begun without a key and stays unsigned: move it away to "
                     "begin a signed one",
-                    self._file.path,
+                    name,
                 )
             return None
-        signer = self._load_signer()
-        if signer is None or signer.public_key != public_key:
-            found = (
-                "no key was found"
-                if signer is None
-                else f"the key in {self._file.key_path} is another one"
-            )
-            raise ReceiptError(
-                f"{self._file.path} is signed with the key {public_key}, and {found}: "
-                "let LLMRING_RECEIPTS_KEY name the right private key, or move the "
-                "receipts away to begin others"
-            )
-        return signer
+        signer = self._own_signer
+        if signer is not None and signer.public_key == public_key:
+            return signer
+        found = f"the key in {key_path} is another one"
+        raise ReceiptError(
+            f"{name} is signed with the key {public_key}, and "
+            f"{'no key was found' if signer is None else found}: let "
+            "LLMRING_RECEIPTS_KEY name the right private key, or move the receipts "
+            "away to begin others"
+        )
 
 
 def _read(handle: int, start: int, length: int) -> bytes:

@@ -15,18 +15,15 @@ RECEIPTS_VARIABLE: Final = "LLMRING_RECEIPTS"
 KEY_VARIABLE: Final = "LLMRING_RECEIPTS_KEY"
 HASH_VARIABLE: Final = "LLMRING_RECEIPTS_HASH_CONTENT"
 
-_YES: Final = ("1", "true", "yes", "on")
-_NO: Final = ("", "0", "false", "no", "off")
+_SWITCHES: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+}
 
 
 def is_on(word: str | None) -> bool:
     """Does a variable say yes?"""
-    return (word or "").strip().lower() in _YES
-
-
-def is_off(word: str | None) -> bool:
-    """Does a variable say no, or nothing?"""
-    return (word or "").strip().lower() in _NO
+    return _SWITCHES.get((word or "").strip().lower(), False)
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> str:
@@ -65,17 +62,13 @@ def find_receipts(
             environment. `"1"` and `"0"` mean here what they mean there.
     """
     if given is None:
-        given = environ.get(RECEIPTS_VARIABLE)
-    if given is None or given is False:
-        return None
-    if given is True:
-        return default_receipts(environ)
-    name = os.fspath(given)
-    if is_off(name):
-        return None
-    if is_on(name):
-        return default_receipts(environ)
-    return os.path.abspath(os.path.expanduser(name))
+        given = environ.get(RECEIPTS_VARIABLE, "")
+    if not isinstance(given, bool):
+        name = os.fspath(given)
+        given = _SWITCHES.get(name.strip().lower())
+        if given is None:
+            return os.path.abspath(os.path.expanduser(name))
+    return default_receipts(environ) if given else None
 
 
 def find_key(environ: Mapping[str, str] = os.environ) -> str | None:
