@@ -346,7 +346,8 @@ class Dispatcher:
                 *skipped,
                 *(record for index in race.started for record in records[index]),
             ]
-            raise failure_of(call.route, attempts, error) from error.__cause__
+            failure = failure_of(call.route, attempts, error)
+            raise failure from failure.__cause__
         attempts = skipped
         for index in race.started:
             if index != winner:

@@ -580,6 +580,7 @@ def test_a_race_that_all_lose_lists_them(make: Make) -> None:
     error = bench.fails()
     assert isinstance(error, AllModelsFailedError)
     assert len(error.attempts) == 2
+    assert error.__cause__ in [attempt["error"] for attempt in error.attempts]
 
 
 def test_the_callers_fault_ends_a_race(make: Make) -> None:
