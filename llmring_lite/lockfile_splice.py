@@ -181,11 +181,11 @@ def _insert_pair(
     parent = path[:-1]
     after = _last_pair_of(statements, parent)
     if after is not None:
-        table = after.path[: -after.parts] if after.kind == "pair" else after.path
-        pair = f"{format_key(path[len(table) :])} = {format_value(value)}"
+        key = format_key(path[len(after.table) :])
         line = text[after.start : after.end]
         indent = line[: len(line) - len(line.lstrip(" \t"))]
-        return _insert_block(text, after.end, indent + pair + newline_of(text))
+        block = f"{indent}{key} = {format_value(value)}{newline_of(text)}"
+        return _insert_block(text, after.end, block)
     below = _below(statements, parent)
     if not parent or not below:
         raise CannotEdit
@@ -201,20 +201,13 @@ def _last_pair_of(statements: list[Statement], table: KeyPath) -> Statement | No
 
     Without a header: the last pair whose dotted key begins with the table.
     """
-    found: Statement | None = None
-    inside = not table
-    for statement in statements:
-        if statement.kind != "pair":
-            inside = statement.path == table
-        if inside:
-            found = statement
-    if found:
-        return found
-    for index in _below(statements, table):
-        pair = statements[index]
-        if pair.kind == "pair" and len(pair.path) - pair.parts < len(table):
-            found = pair
-    return found
+    own = [found for found in statements if found.table == table]
+    dotted = [
+        statements[index]
+        for index in _below(statements, table)
+        if len(statements[index].table) < len(table)
+    ]
+    return next(reversed(own or dotted), None)
 
 
 def _insert_block(text: str, at: int, block: str) -> str:

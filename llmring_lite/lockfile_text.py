@@ -36,7 +36,7 @@ class Statement(NamedTuple):
         kind: `table` for `[a]`, `array` for `[[a]]`, `pair` for `a = 1`.
         path: From the top of the document; an element of an array of tables has its
             index in it: `("profiles", "default", "bindings", 0, "models")`.
-        parts: How many keys the statement itself spells out: 2 for `a.b = 1`.
+        table: The path of the header above a pair; of a header its own.
         start: Offset of the beginning of its line.
         end: Offset behind its line end.
         value_start, value_end: Span of the value of a pair, else -1.
@@ -44,7 +44,7 @@ class Statement(NamedTuple):
 
     kind: Literal["table", "array", "pair"]
     path: KeyPath
-    parts: int
+    table: KeyPath
     start: int
     end: int
     value_start: int = -1
@@ -89,7 +89,7 @@ def scan(text: str) -> list[Statement]:
             end = _line_end(text, value_end)
             statements.append(
                 Statement(
-                    "pair", table + keys, len(keys), start, end, value_start, value_end
+                    "pair", table + keys, table, start, end, value_start, value_end
                 )
             )
         else:
@@ -98,7 +98,7 @@ def scan(text: str) -> list[Statement]:
             table = _resolve(keys, counts, is_array)
             end = _line_end(text, position)
             kind: Literal["table", "array"] = "array" if is_array else "table"
-            statements.append(Statement(kind, table, len(keys), start, end))
+            statements.append(Statement(kind, table, table, start, end))
         position = skip_blank(text, end)
     return statements
 
