@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any, Final, NoReturn
 
 SNAPSHOT_PROVIDERS: Final = ("anthropic", "google", "openai")
@@ -167,8 +168,6 @@ class Catalogue:
         self.updated_at = updated_at
         self.source = source
         self.fetched_at = fetched_at
-        self._aliases: dict[str, str] | None = None
-        self._dated: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return (
@@ -182,41 +181,34 @@ class Catalogue:
     def find(self, name: str) -> RegistryModel | None:
         """The model of a name, None if there is none.
 
-        A name is looked up as it is, then as an alias; then without its date
-        (`gpt-5.4-2026-03-05` is priced as `gpt-5.4`), then as the latest dated form
-        (`claude-opus-4-1`, `claude-opus-4-1-latest`). Nothing else is guessed: a
-        fine-tuned model costs more than the one it was made of.
+        A name is looked up as it is, then as an alias or the undated form of a dated
+        name (`claude-opus-4-1`; the latest counts); then without its own date
+        (`gpt-5.4-2026-03-05` is priced as `gpt-5.4`) or `-latest`. Nothing else is
+        guessed: a fine-tuned model costs more than the one it was made of.
         """
-        found = self.models.get(name)
-        if found is not None:
-            return found
-        if self._aliases is None:
-            self._aliases = self._index()
-        undated = without_date(name)
-        plain = name.removesuffix("-latest")
-        for key in (
-            self._aliases.get(name),
-            undated,
-            self._aliases.get(undated or ""),
-            self._dated.get(undated or plain),
-            plain,
-        ):
-            if key is not None and key in self.models:
-                return self.models[key]
+        if name in self.models:
+            return self.models[name]
+        for key in (name, without_date(name), name.removesuffix("-latest")):
+            if key is not None:
+                found = self.models.get(key) or self._by_other_name.get(key)
+                if found is not None:
+                    return found
         return None
 
-    def _index(self) -> dict[str, str]:
-        """Alias -> name. Also fills in what is known of dated names."""
-        aliases: dict[str, str] = {}
+    @cached_property
+    def _by_other_name(self) -> dict[str, RegistryModel]:
+        """By alias, where an active model goes first; else by undated name."""
+        aliases: dict[str, RegistryModel] = {}
+        dated: dict[str, RegistryModel] = {}
         for name, model in self.models.items():
             for alias in model.model_aliases:
-                other = self.models.get(aliases.get(alias, ""))
+                other = aliases.get(alias)
                 if other is None or (model.is_active and not other.is_active):
-                    aliases[alias] = name
+                    aliases[alias] = model
             plain = without_date(name)
-            if plain is not None and name > self._dated.get(plain, ""):
-                self._dated[plain] = name
-        return aliases
+            if plain and (plain not in dated or name > dated[plain].model_name):
+                dated[plain] = model
+        return dated | aliases
 
 
 def without_date(name: str) -> str | None:
