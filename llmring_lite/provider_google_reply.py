@@ -141,7 +141,7 @@ class _Reader:
 
     def read(self, body: JSON) -> list[StreamChunk]:
         """The chunks of a reply or of an event."""
-        if "error" in body:
+        if body.get("error"):
             raise parse_error(body)
         self._envelope.update(body)
         chunks = []
@@ -165,7 +165,7 @@ class _Reader:
 
     def _part(self, part: JSON, text: str | None) -> StreamChunk | None:
         signature = part.get("thoughtSignature")
-        if "functionCall" in part:
+        if part.get("functionCall") is not None:
             self._has_output = True
             call = self._call(part["functionCall"])
             self._keep({"call": call["id"]}, signature)

@@ -230,7 +230,7 @@ def parse_stream(
     count = 0  # of calls
     for event in events:
         data = json.loads(event.data)
-        if "error" in data:
+        if data.get("error"):
             raise parse_error(data)
         message = data["message"]
         thinking = message.get("thinking")

@@ -217,6 +217,13 @@ def test_a_complete_body_needs_no_finish_reason() -> None:
 ERROR = {"error": {"code": 503, "message": "Overloaded.", "status": "UNAVAILABLE"}}
 
 
+def test_fields_that_say_nothing_do_no_harm() -> None:
+    part = {"text": "x", "functionCall": None, "thought": None}
+    body = reply(part, error=None, promptFeedback=None)
+    assert parse(body).content == "x"
+    assert "".join(chunk.delta for chunk in stream(body)) == "x"
+
+
 def test_an_error_in_a_good_reply_is_raised_alone_or_in_an_array() -> None:
     for body in (ERROR, [ERROR]):
         with pytest.raises(ProviderOverloadedError, match="Overloaded"):

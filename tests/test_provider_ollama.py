@@ -526,6 +526,10 @@ def test_streamed_calls_come_once_each_with_ids_that_differ() -> None:
     assert chunks[-1].finish_reason == "tool_calls"
 
 
+def test_an_error_that_is_none_does_no_harm() -> None:
+    assert stream(line("a", error=None), line(done=True))[0].delta == "a"
+
+
 def test_an_error_line_raises() -> None:
     events = [line("Hel"), {"error": "an error was encountered"}]
     chunks = WIRE.parse_stream(
