@@ -215,6 +215,8 @@ FALLS_BACK = [
     ModelNotFoundError("x", status_code=404),
     ContextLengthError("x", status_code=400),
     ContentFilterError("x", status_code=400),
+    ProviderResponseError("gone", status_code=410),
+    ProviderResponseError("conflict", status_code=409),
 ]
 STOPS = [
     bad_request(),
