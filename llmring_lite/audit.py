@@ -6,12 +6,13 @@ Reads, and decides nothing: what a finding means for an exit code is up to the c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from llmring_lite.exceptions import RegistryError
 from llmring_lite.lockfile import AliasBinding, Lockfile, ProfileConfig
 from llmring_lite.provider import BUILTIN
-from llmring_lite.registry import Catalogue, RegistryModel
+from llmring_lite.registry import Catalogue
 from llmring_lite.registry_client import Registry
 from llmring_lite.registry_drift import Drift, compare
 from llmring_lite.registry_select import (
@@ -90,9 +91,10 @@ def audit(
     current, findings = current_data(registry, used, online=online)
     drifts: list[tuple[str, Drift]] = []
     for config in configs:
-        for binding in config.bindings.values():
-            found = _check_binding(lockfile, binding, current)
-            findings += [f._replace(profile=config.name) for f in found]
+        for alias, binding in config.bindings.items():
+            for kind, text, model in _check_binding(lockfile, binding, current):
+                text = f"{alias}: {text}"
+                findings.append(Finding(kind, text, config.name, alias, model))
         pinned, unchecked = _drift(lockfile, config, registry, current)
         drifts += [(config.name, drift) for drift in pinned]
         findings += unchecked
@@ -106,13 +108,11 @@ def bound_models(lockfile: Lockfile, profile: ProfileConfig) -> dict[str, list[s
     there is not the registry's business.
     """
     found: dict[str, list[str]] = {}
-    for alias in profile.bindings:
-        for ref in lockfile.flatten(alias, profile.name):
-            provider, _, name = ref.partition(":")
-            if not _is_elsewhere(lockfile, provider):
-                names = found.setdefault(provider, [])
-                if name not in names:
-                    names.append(name)
+    refs = [lockfile.flatten(alias, profile.name) for alias in profile.bindings]
+    for ref in dict.fromkeys(chain.from_iterable(refs)):
+        provider, _, name = ref.partition(":")
+        if not _is_elsewhere(lockfile, provider):
+            found.setdefault(provider, []).append(name)
     return found
 
 
@@ -148,38 +148,55 @@ def current_data(
 # Models and rules ----------------------------------------------------------------
 
 
+_Said: TypeAlias = tuple[Kind, str, str | None]
+"""Kind of a finding, what follows its alias, the model that it is about."""
+
+
 def _check_binding(
     lockfile: Lockfile, binding: AliasBinding, current: Mapping[str, Catalogue]
-) -> Iterator[Finding]:
-    alias = binding.alias
+) -> Iterator[_Said]:
     rule = rule_of(binding.constraints)
     if rule is not None:
         try:
             check_needs(rule.needs)
         except RegistryError as error:
-            yield Finding("broken_rule", f"{alias}: {error}", alias=alias)
+            yield "broken_rule", str(error), None
             rule = None
     for ref in binding.models:
         provider, _, name = ref.partition(":")
         catalogue = current.get(provider)
         if catalogue is not None and not _is_elsewhere(lockfile, provider):
-            model = catalogue.find(name)
-            for kind, text in _check_model(ref, model, rule, catalogue):
-                yield Finding(kind, f"{alias}: {ref} {text}", alias=alias, model=ref)
-    if rule is not None and any(map(is_pattern, rule.select)):
-        yield from _check_choice(binding, rule, current)
+            for kind, text in _check_model(name, rule, catalogue):
+                yield kind, f"{ref} {text}", ref
+    if rule is None or not any(map(is_pattern, rule.select)):
+        return
+    # Would the rule choose the same models today?
+    try:
+        choices = resolve(rule, current.get)
+    except RegistryError as error:
+        yield "broken_rule", str(error), None
+        return
+    for ref, choice in zip(binding.models, choices, strict=False):
+        if choice.ref != ref:
+            text = f"{choice.select} now means {choice.ref} rather than {ref}; "
+            text += f"`llmring-lite lock upgrade {binding.alias}` binds it"
+            yield "better", text, ref
 
 
 def _check_model(
-    ref: str, model: RegistryModel | None, rule: Rule | None, catalogue: Catalogue
+    name: str, rule: Rule | None, catalogue: Catalogue
 ) -> Iterator[tuple[Kind, str]]:
     """What is to be said of a bound model, each the end of a sentence."""
-    name = ref.partition(":")[2]
+    model = catalogue.find(name)
+    if model is None and name.startswith("ft:"):
+        yield "unchecked", "is fine-tuned, which no registry knows"
+    elif model is None:
+        from difflib import get_close_matches  # only for a misspelt name
+
+        near = " or ".join(get_close_matches(name, catalogue.models, n=2))
+        hint = f"; did you mean {near}?" if near else ""
+        yield "unknown_model", f"is not in the registry{hint}"
     if model is None:
-        if name.startswith("ft:"):
-            yield "unchecked", "is fine-tuned, which no registry knows"
-        else:
-            yield "unknown_model", f"is not in the registry{_near(name, catalogue)}"
         return
     going = deprecation(model, catalogue)
     if going is not None:
@@ -195,34 +212,6 @@ def _check_model(
         yield "unpriced", "has no price in the registry: its cost will be unknown"
 
 
-def _near(name: str, catalogue: Catalogue) -> str:
-    from difflib import get_close_matches  # only for a misspelt name
-
-    near = get_close_matches(name, catalogue.models, n=2)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _check_choice(
-    binding: AliasBinding, rule: Rule, current: Mapping[str, Catalogue]
-) -> Iterator[Finding]:
-    """Would the rule choose the same models today?"""
-    alias = binding.alias
-    try:
-        choices = resolve(rule, current.get)
-    except RegistryError as error:
-        yield Finding("broken_rule", f"{alias}: {error}", alias=alias)
-        return
-    for ref, choice in zip(binding.models, choices, strict=False):
-        if choice.ref != ref:
-            yield Finding(
-                "better",
-                f"{alias}: {choice.select} now means {choice.ref} rather than {ref}; "
-                f"`llmring-lite lock upgrade {alias}` binds it",
-                alias=alias,
-                model=ref,
-            )
-
-
 # Drift ---------------------------------------------------------------------------
 
 
@@ -234,25 +223,26 @@ def _drift(
 ) -> tuple[list[Drift], list[Finding]]:
     """What became of a profile's models since its versions were pinned."""
     drifts: list[Drift] = []
-    findings: list[Finding] = []
+    unknown: list[str] = []
     bound = bound_models(lockfile, profile)
     for provider, pinned in profile.registry_versions.items():
         now = current.get(provider)
         if now is None or now.version == pinned:
             continue
         if now.version is not None and now.version < pinned:
-            reason = f"{provider} is pinned at version {pinned}, but only version "
-            reason += f"{now.version} is known here"
-            findings.append(Finding("unchecked", reason, profile.name))
+            unknown.append(
+                f"{provider} is pinned at version {pinned}, but only version "
+                f"{now.version} is known here"
+            )
             continue
         try:
             old = registry.version(provider, pinned)
         except RegistryError as error:
-            text = f"what changed since version {pinned} of {provider} is unknown: "
-            findings.append(Finding("unchecked", f"{text}{error}", profile.name))
-            continue
-        drifts.append(compare(old, now, bound.get(provider, [])))
-    return drifts, findings
+            text = f"what changed since version {pinned} of {provider} is unknown"
+            unknown.append(f"{text}: {error}")
+        else:
+            drifts.append(compare(old, now, bound.get(provider, [])))
+    return drifts, [Finding("unchecked", text, profile.name) for text in unknown]
 
 
 def to_dict(report: Report) -> dict[str, Any]:
@@ -264,9 +254,8 @@ def to_dict(report: Report) -> dict[str, Any]:
         ],
         "registry": {
             catalogue.provider: {
-                "version": catalogue.version,
-                "updated_at": catalogue.updated_at,
-                "source": catalogue.source,
+                name: getattr(catalogue, name)
+                for name in ("version", "updated_at", "source")
             }
             for catalogue in report.checked
         },
