@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from llmring_lite.exceptions import RegistryError
 from llmring_lite.registry import (
@@ -22,6 +22,8 @@ from llmring_lite.registry import (
     RegistryModel,
     is_provider_name,
 )
+
+_Check: TypeAlias = Callable[[Any], Any]
 
 _MAX_MODELS: Final = 10_000
 _MAX_NAME: Final = 200
@@ -54,11 +56,14 @@ def parse_document(
         RegistryError: It can't be used; says where and why.
     """
     document = data if isinstance(data, dict) else decode(data, source)
+    named, models = document.get("provider"), document.get("models")
     try:
-        _check_head(document, provider, version)
-        if fetched_at is not None:
-            _field("fetched_at", fetched_at, _number)
-        models = document.get("models")
+        if named is not None and named != provider:
+            raise _Wrong(f"it is about {_shown(named)}, not about {provider!r}")
+        head = _checked({**document, "fetched_at": fetched_at}, _HEAD)
+        found = head.get("version", version)
+        if version is not None and found != version:
+            raise _Wrong(f"it is version {found}, not {version}")
         if not isinstance(models, dict):
             raise _Wrong(f"models must be an object, not {_type(models)}")
         if len(models) > _MAX_MODELS:
@@ -66,8 +71,8 @@ def parse_document(
         return Catalogue(
             provider,
             [_model(provider, key, facts) for key, facts in models.items()],
-            version=version if version is not None else document.get("version"),
-            updated_at=document.get("updated_at"),
+            version=found,
+            updated_at=head.get("updated_at"),
             source=source,
             fetched_at=fetched_at,
         )
@@ -114,50 +119,34 @@ def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a number of JSON")
 
 
-def _check_head(
-    document: Mapping[str, Any], provider: str, version: int | None
-) -> None:
-    named = document.get("provider")
-    if named is not None and named != provider:
-        raise _Wrong(f"it is about {_shown(named)}, not about {provider!r}")
-    found = document.get("version")
-    if found is not None:
-        _field("version", found, _integer)
-        if version is not None and found != version:
-            raise _Wrong(f"it is version {found}, not {version}")
-    updated_at = document.get("updated_at")
-    if updated_at is not None:
-        _field("updated_at", updated_at, _moment)
-
-
-def _field(name: str, value: Any, check: Callable[[Any], Any]) -> Any:
-    try:
-        return check(value)
-    except _Wrong as error:
-        raise _Wrong(f"{name} {error}") from None
+def _checked(
+    facts: Mapping[str, Any], spec: Mapping[str, _Check], place: str = ""
+) -> dict[str, Any]:
+    """The known fields that are not null."""
+    found: dict[str, Any] = {}
+    for name, check in spec.items():
+        value = facts.get(name)
+        if value is not None:
+            try:
+                found[name] = check(value)
+            except _Wrong as error:
+                raise _Wrong(f"{name}{place} {error}") from None
+    return found
 
 
 def _model(provider: str, key: str, facts: Any) -> RegistryModel:
     prefix, colon, name = key.partition(":")
     if prefix != provider or not colon:
         raise _Wrong(f"models must be keyed {provider}:MODEL, not {_shown(key)}")
-    _field(f"the name in {_shown(key)}", name, _name)
+    _checked({"the name": name}, {"the name": _name}, f" in {_shown(key)}")
     if not isinstance(facts, dict):
         raise _Wrong(f"{key} must be an object, not {_type(facts)}")
-    checked: dict[str, Any] = {}
-    for field, check in _FIELDS.items():
-        value = facts.get(field)
-        if value is not None:
-            checked[field] = _field(f"{field} of {key}", value, check)
-    # The first documents called it so.
-    if "max_input_tokens" not in checked:
-        window = facts.get("context_window_tokens")
-        if window is not None:
-            checked["max_input_tokens"] = _field(
-                f"context_window_tokens of {key}", window, _limit
-            )
-    checked["model_name"] = name
-    return RegistryModel(provider, **checked)
+    checked = _checked(facts, _FIELDS, f" of {key}")
+    # The first documents called the limit so.
+    window = checked.pop("context_window_tokens", None)
+    return RegistryModel(
+        provider, **{"max_input_tokens": window, **checked, "model_name": name}
+    )
 
 
 # Checkers: a JSON value that isn't null -> the value of the field ---------------------
@@ -209,9 +198,8 @@ def _name(value: Any) -> str:
 
 def _date(value: Any) -> str:
     text = _name(value)
-    if not (len(text) == 10 and text[4] == text[7] == "-"):
-        raise _Wrong(f"must be a date YYYY-MM-DD, not {text!r}")
-    if not text.replace("-", "").isdecimal():
+    is_shaped = len(text) == 10 and text[4] == text[7] == "-"
+    if not is_shaped or not text.replace("-", "").isdecimal():
         raise _Wrong(f"must be a date YYYY-MM-DD, not {text!r}")
     return text
 
@@ -235,7 +223,7 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(map(_name, value))
 
 
-def _checker_of(name: str) -> Callable[[Any], Any]:
+def _checker_of(name: str) -> _Check:
     if name in FLAGS:
         return _flag
     if name.startswith(("dollars_", "cache_storage_cost")):
@@ -245,8 +233,11 @@ def _checker_of(name: str) -> Callable[[Any], Any]:
     return {"model_aliases": _names}.get(name, _date if "_date" in name else _name)
 
 
+_HEAD: Final = {"version": _integer, "updated_at": _moment, "fetched_at": _number}
 _FIELDS: Final = {
-    name: _checker_of(name) for name in FIELDS if name not in ("provider", "model_name")
+    name: _checker_of(name)
+    for name in (*FIELDS, "context_window_tokens")
+    if name not in ("provider", "model_name")
 }
 
 
