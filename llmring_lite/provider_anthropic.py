@@ -54,9 +54,15 @@ from llmring_lite.provider_anthropic_structure import (
 from llmring_lite.provider_parameters import (
     cache_hint,
     extra_body,
+    stop_sequences,
     without_unsupported,
 )
-from llmring_lite.provider_tools import has_tools, read_function, read_tool_choice
+from llmring_lite.provider_tools import (
+    has_tools,
+    parameters_of,
+    read_function,
+    read_tool_choice,
+)
 from llmring_lite.schemas import LLMRequest
 
 _VERSION: Final = "2023-06-01"
@@ -95,7 +101,7 @@ def build_request(request: LLMRequest, endpoint: Endpoint) -> HTTPRequest:
         "system": _system(system),
         "tools": tools,
         "tool_choice": _tool_choice(request, mode),
-        "stop_sequences": _stop_sequences(request.stop),
+        "stop_sequences": stop_sequences(request),
         "thinking": thought,
         "output_config": _output_config(request, traits, mode),
         "stream": request.stream or None,
@@ -138,10 +144,6 @@ def _system(blocks: Blocks) -> str | Blocks:
     return blocks
 
 
-def _stop_sequences(stop: str | list[str] | None) -> list[str]:
-    return [stop] if isinstance(stop, str) else list(stop or ())
-
-
 def _output_config(request: LLMRequest, traits: Traits, mode: str | None) -> JSON:
     config: JSON = {}
     level = effort(request, traits)
@@ -160,7 +162,7 @@ def _tool(tool: JSON, index: int) -> JSON:
     function = read_function(tool, f"tools[{index}]")
     if function is None:
         return dict(tool)
-    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    schema = parameters_of(function)
     wire: JSON = {k: v for k, v in tool.items() if k not in ("type", "function")}
     wire["name"] = function["name"]
     if function.get("description"):

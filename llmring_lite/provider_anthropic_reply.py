@@ -17,11 +17,11 @@ from llmring_lite.provider import JSON, make_usage
 from llmring_lite.provider_anthropic_messages import store_block
 from llmring_lite.provider_anthropic_structure import tool_name
 from llmring_lite.provider_errors import parse_error
-from llmring_lite.provider_tools import arguments_text, make_call
+from llmring_lite.provider_tools import arguments_text, finish_reason, make_call
 from llmring_lite.schemas import LLMRequest, LLMResponse
 from llmring_lite.structured import is_json
 
-_FINISH_REASONS: Final[Mapping[str, str]] = {
+FINISH_REASONS: Final[Mapping[str, str]] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     # Without calls of the caller's tools: the emulation of structured output.
@@ -92,7 +92,7 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
         content="".join(texts),
         model=body.get("model") or "",
         usage=parse_usage(body.get("usage")),
-        finish_reason=finish_reason(body["stop_reason"], bool(calls)),
+        finish_reason=finish_reason(FINISH_REASONS, body["stop_reason"], bool(calls)),
         tool_calls=calls or None,
         reasoning="".join(thinking) or None,
         raw=body,
@@ -108,12 +108,6 @@ def without_preamble(blocks: Sequence[Block]) -> list[Block]:
     """
     first = next(block for block in blocks if block.role == "structure")
     return [b for b in blocks if b is first or b.role not in ("text", "structure")]
-
-
-def finish_reason(stop_reason: str | None, has_calls: bool) -> str:
-    """The contract's word: `tool_calls` with calls, unless cut off or filtered."""
-    reason = _FINISH_REASONS.get(stop_reason or "", "stop")
-    return "tool_calls" if reason == "stop" and has_calls else reason
 
 
 def refusal(message: Mapping[str, Any]) -> str | None:

@@ -17,8 +17,8 @@ from typing import Final
 
 from llmring_lite.provider import JSON, StreamEvent
 from llmring_lite.provider_anthropic_reply import (
+    FINISH_REASONS,
     Block,
-    finish_reason,
     parse_usage,
     provider_data,
     refusal,
@@ -27,7 +27,7 @@ from llmring_lite.provider_anthropic_reply import (
 )
 from llmring_lite.provider_anthropic_structure import structure_mode
 from llmring_lite.provider_errors import parse_error
-from llmring_lite.provider_tools import arguments_text, make_call
+from llmring_lite.provider_tools import arguments_text, finish_reason, make_call
 from llmring_lite.schemas import LLMRequest, StreamChunk
 
 _NOT_ENVELOPE: Final = frozenset({"type", "delta", "usage"})
@@ -212,7 +212,9 @@ class _Reply:
         envelope["usage"] = self._usage or None
         yield StreamChunk(
             model=envelope.get("model") or "",
-            finish_reason=finish_reason(envelope.get("stop_reason"), self._has_calls),
+            finish_reason=finish_reason(
+                FINISH_REASONS, envelope.get("stop_reason"), self._has_calls
+            ),
             usage=parse_usage(self._usage) or None,
             refusal=refusal(envelope),
             raw=envelope,

@@ -39,6 +39,7 @@ from llmring_lite.provider_parameters import (
     extra_body,
     nearest_effort,
     requested_effort,
+    stop_sequences,
     without_unsupported,
 )
 from llmring_lite.provider_parts import unsupported
@@ -213,12 +214,11 @@ def _tool_config(request: LLMRequest) -> JSON | None:
 
 def _generation_config(request: LLMRequest) -> JSON:
     """https://ai.google.dev/api/generate-content#GenerationConfig"""
-    stop = [request.stop] if isinstance(request.stop, str) else request.stop
     config: JSON = {
         "temperature": request.temperature,
         "topP": request.top_p,
         "maxOutputTokens": request.max_tokens,
-        "stopSequences": stop or None,
+        "stopSequences": stop_sequences(request) or None,
         "seed": request.seed,
         "thinkingConfig": _thinking_config(request),
     }

@@ -15,7 +15,12 @@ from typing import Any, Final
 from llmring_lite.exceptions import ProviderResponseError
 from llmring_lite.provider import JSON, StreamEvent, make_usage
 from llmring_lite.provider_errors import parse_error
-from llmring_lite.provider_tools import arguments_text, make_call, make_call_id
+from llmring_lite.provider_tools import (
+    arguments_text,
+    finish_reason,
+    make_call,
+    make_call_id,
+)
 from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 
 MADE_ID: Final = "gemini_call_"
@@ -268,11 +273,10 @@ class _Reader:
             raise ProviderResponseError(
                 f"the model broke off: {message or word}", code=word
             )
-        reason = _FINISH_REASONS.get(word or "", "stop")
+        reason = finish_reason(_FINISH_REASONS, word, self._calls > 0)
         if reason == "content_filter":
             return reason, message or f"the reply was withheld: {word}"
-        # STOP is said of calls, too.
-        return ("tool_calls" if self._calls and reason == "stop" else reason), None
+        return reason, None
 
 
 def _usage(counts: JSON | None, has_output: bool) -> dict[str, Any] | None:

@@ -29,13 +29,16 @@ from llmring_lite.provider_parameters import (
     extra_body,
     nearest_effort,
     requested_effort,
+    stop_sequences,
     without_unsupported,
 )
 from llmring_lite.provider_parts import unsupported
 from llmring_lite.provider_tools import (
     arguments_text,
+    finish_reason,
     make_call,
     make_call_id,
+    parameters_of,
     read_function,
     read_tool_choice,
 )
@@ -43,7 +46,7 @@ from llmring_lite.schemas import LLMRequest, LLMResponse, StreamChunk
 from llmring_lite.structured import is_json, response_schema
 
 # `load` and `unload` answer a conversation without a user's turn.
-_FINISH: Final[Mapping[str | None, str]] = {
+_FINISH: Final[Mapping[str, str]] = {
     "stop": "stop",
     "length": "length",
     "load": "stop",
@@ -158,8 +161,7 @@ def _options(request: LLMRequest) -> JSON:
     if request.max_tokens is not None:
         options["num_predict"] = request.max_tokens
     if request.stop is not None:
-        stop = request.stop
-        options["stop"] = [stop] if isinstance(stop, str) else list(stop)
+        options["stop"] = stop_sequences(request)
     return options
 
 
@@ -185,7 +187,7 @@ def _tools(request: LLMRequest) -> list[JSON]:
                 f"{where}.function.strict", "Ollama can't enforce schemas"
             )
         sent = {k: v for k, v in function.items() if v is not None and k != "strict"}
-        sent.setdefault("parameters", {"type": "object", "properties": {}})
+        sent["parameters"] = parameters_of(function)
         tools.append({"type": "function", "function": sent})
     return tools
 
@@ -210,7 +212,7 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
         content=message.get("content") or "",
         model=body.get("model") or "",
         usage=_usage(body),
-        finish_reason=_finish_reason(body, bool(calls)),
+        finish_reason=finish_reason(_FINISH, body.get("done_reason"), bool(calls)),
         tool_calls=calls or None,
         reasoning=thinking,
         raw=body,
@@ -248,17 +250,14 @@ def parse_stream(
         if data.get("done"):
             yield StreamChunk(
                 model=data.get("model") or "",
-                finish_reason=_finish_reason(data, count > 0),
+                finish_reason=finish_reason(
+                    _FINISH, data.get("done_reason"), count > 0
+                ),
                 usage=_usage(data),
                 raw={**data, "message": {"role": message.get("role", "assistant")}},
                 provider_data=_carried("".join(thoughts), count > 0),
             )
             return
-
-
-def _finish_reason(data: JSON, has_calls: bool) -> str:
-    reason = _FINISH.get(data.get("done_reason"), "stop")
-    return "tool_calls" if has_calls and reason == "stop" else reason
 
 
 def _carried(thinking: str | None, has_calls: bool) -> JSON | None:

@@ -47,7 +47,12 @@ from llmring_lite.provider_parameters import (
     requested_effort,
     without_unsupported,
 )
-from llmring_lite.provider_tools import has_tools, read_function, read_tool_choice
+from llmring_lite.provider_tools import (
+    has_tools,
+    parameters_of,
+    read_function,
+    read_tool_choice,
+)
 from llmring_lite.schemas import LLMRequest, StreamChunk
 
 _SAME_NAME: Final = ("temperature", "top_p", "stop")
@@ -193,8 +198,7 @@ def _tool(tool: JSON, where: str, endpoint: Endpoint) -> JSON:
     function = read_function(tool, where)
     if _is_openai(endpoint) or function is None or function.get("parameters"):
         return tool
-    nothing = {"type": "object", "properties": {}}
-    return {**tool, "function": {**function, "parameters": nothing}}
+    return {**tool, "function": {**function, "parameters": parameters_of(function)}}
 
 
 def _cache(hint: CacheHint, quirks: frozenset[str]) -> JSON:

@@ -24,7 +24,12 @@ from llmring_lite.exceptions import (
 )
 from llmring_lite.provider import JSON, make_usage_of_totals
 from llmring_lite.provider_errors import parse_error
-from llmring_lite.provider_tools import arguments_text, make_call, make_call_id
+from llmring_lite.provider_tools import (
+    arguments_text,
+    finish_reason,
+    make_call,
+    make_call_id,
+)
 from llmring_lite.schemas import LLMRequest, LLMResponse
 
 _FINISH: Final[Mapping[str, str]] = {
@@ -86,7 +91,7 @@ def parse_response(body: JSON, request: LLMRequest) -> LLMResponse:
         text,
         body.get("model") or "",
         usage=parse_usage(body.get("usage")),
-        finish_reason=finish_reason(word, bool(calls)),
+        finish_reason=read_finish(word, bool(calls)),
         tool_calls=calls or None,
         reasoning=reasoning or thinking or None,
         raw=body,
@@ -165,10 +170,8 @@ def _finish_details(choice: JSON) -> str | None:
     return details.get("type")
 
 
-def finish_reason(word: str | None, has_calls: bool) -> str:
-    reason = _FINISH.get((word or "").lower(), "stop")
-    # Several servers say "stop", or nothing, beside tool calls.
-    return "tool_calls" if has_calls and reason == "stop" else reason
+def read_finish(word: str | None, has_calls: bool) -> str:
+    return finish_reason(_FINISH, (word or "").lower(), has_calls)
 
 
 # Content and reasoning -----------------------------------------------------------

@@ -18,8 +18,8 @@ from llmring_lite.provider_openai_reply import (
     REASONING_TEXT,
     check_no_error,
     check_not_broken_off,
-    finish_reason,
     parse_usage,
+    read_finish,
     split_reasoning,
     split_tool_calls,
     thinking_text,
@@ -220,7 +220,7 @@ class _Rest:
             kept["thinking"] = self.thoughts
         yield StreamChunk(
             model=self.envelope.get("model") or "",
-            finish_reason=finish_reason(self.choice.get("finish_reason"), bool(calls)),
+            finish_reason=read_finish(self.choice.get("finish_reason"), bool(calls)),
             usage=self._usage(),
             refusal=joined.get("refusal") or None,
             raw=self._raw(joined),

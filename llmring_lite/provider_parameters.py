@@ -52,6 +52,12 @@ def without_unsupported(
     return replace(request, **cleared)
 
 
+def stop_sequences(request: LLMRequest) -> list[str]:
+    """`stop` as a list; empty if there is none."""
+    stop = request.stop
+    return [stop] if isinstance(stop, str) else list(stop or ())
+
+
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """What `reasoning_effort` may say on every provider, weakest first."""
 

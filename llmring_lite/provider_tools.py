@@ -108,6 +108,11 @@ def read_function(tool: Mapping[str, Any], where: str) -> Mapping[str, Any] | No
     return function
 
 
+def parameters_of(function: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A function's schema, for an API that wants one of functions without any, too."""
+    return function.get("parameters") or {"type": "object", "properties": {}}
+
+
 # Calls ----------------------------------------------------------------------------
 
 
@@ -194,6 +199,16 @@ def make_call_id(request: LLMRequest, *facts: Any, prefix: str = "call_") -> str
     """
     known = repr((len(request.messages), *facts))
     return prefix + sha256(known.encode()).hexdigest()[:24]
+
+
+def finish_reason(known: Mapping[str, str], word: str | None, has_calls: bool) -> str:
+    """The contract's word for an API's own; any that isn't known is `stop`.
+
+    Of a reply with calls it is `tool_calls`, unless it was cut off or filtered: many
+    servers say "stop", or nothing, beside calls.
+    """
+    reason = known.get(word or "", "stop")
+    return "tool_calls" if has_calls and reason == "stop" else reason
 
 
 # Results --------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_the_table_of_features_is_what_is_tested(title: str) -> None:
 FINISH_REASONS = {
     "openai": provider_openai_reply._FINISH,
     "openai-responses": provider_openai_responses_reply._INCOMPLETE,
-    "anthropic": provider_anthropic_reply._FINISH_REASONS,
+    "anthropic": provider_anthropic_reply.FINISH_REASONS,
     "google": provider_google_reply._FINISH_REASONS,
     "ollama": provider_ollama._FINISH,
 }
