@@ -128,16 +128,6 @@ class Router:
             or self.lockfile.default_profile
         )
 
-    def profile_source(self, profile: str | None = None) -> str:
-        """Which of the four decided the profile, in words."""
-        if profile:
-            return "argument"
-        if self._profile:
-            return "LLMRing(profile=)"
-        if keys.read_env(PROFILE_VARIABLE):
-            return PROFILE_VARIABLE
-        return "default_profile of the lockfile"
-
     def endpoint(self, provider: str) -> Endpoint:
         """The endpoint of a provider's name.
 
