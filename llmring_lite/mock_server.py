@@ -103,14 +103,9 @@ class MockServer:
             OSError: The port is taken.
             OverflowError: There is no such port.
         """
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((HOST, self._port))
-            listener.listen(512)
-        except (OSError, OverflowError):
-            listener.close()
-            raise
+        if not 0 <= self._port <= 65535:
+            raise OverflowError(f"a port is from 0 to 65535, not {self._port}")
+        listener = socket.create_server((HOST, self._port), backlog=512)
         self._port = listener.getsockname()[1]
         self._listener = listener
         self._acceptor = threading.Thread(

@@ -1023,3 +1023,4 @@ def test_command_refuses_bad_options(capsys, server):
     assert "in use" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--port", "99999"])
+    assert "0 to 65535, not 99999" in capsys.readouterr().err
