@@ -199,30 +199,25 @@ def _with_cache_price(model: RegistryModel, find: Find) -> RegistryModel:
     return model.replace(**{name: getattr(other, name) for name in _CACHED})
 
 
-def quote(
-    rates: Rates | str, usage: Mapping[str, Any]
-) -> tuple[str, dict[str, Any] | None]:
-    """The `cost_status` of a reply, and what `price` says if it is `priced`."""
-    if isinstance(rates, str):
-        # Without usage a price would not help.
-        return (rates if "prompt_tokens" in usage else NO_USAGE), None
-    parts = price(usage, rates)
-    return (PRICED if parts is not None else NO_USAGE), parts
-
-
 def calculate(rates: Rates | str, usage: Mapping[str, Any]) -> dict[str, Any]:
     """What `price` returns, and `cost_status`; costs are None if unknown."""
-    status, parts = quote(rates, usage)
-    return {**(parts if parts is not None else _UNPRICED), "cost_status": status}
+    if isinstance(rates, str):
+        # Without usage a price would not help.
+        status = rates if "prompt_tokens" in usage else NO_USAGE
+        return {**_UNPRICED, "cost_status": status}
+    parts = price(usage, rates)
+    if parts is None:
+        return {**_UNPRICED, "cost_status": NO_USAGE}
+    parts["cost_status"] = PRICED
+    return parts
 
 
 def apply(rates: Rates | str, usage: dict[str, Any]) -> None:
     """Set `cost` (USD, None if unknown), `cost_breakdown`, `cost_status`."""
-    status, parts = quote(rates, usage)
-    if parts is None:
-        usage["cost"] = None
-    else:
-        usage["cost"] = parts["total_cost"]
+    parts = calculate(rates, usage)
+    status = parts.pop("cost_status")
+    usage["cost"] = parts["total_cost"]
+    if status == PRICED:
         usage["cost_breakdown"] = parts
     usage["cost_status"] = status
 
