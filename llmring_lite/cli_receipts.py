@@ -26,8 +26,14 @@ from llmring_lite.receipts_place import (
     default_receipts,
     find_receipts,
 )
-from llmring_lite.receipts_read import WRITERS, Period, iter_receipts, parse_period
-from llmring_lite.receipts_stats import DIMENSIONS, summarize
+from llmring_lite.receipts_read import (
+    DIMENSIONS,
+    WRITERS,
+    Period,
+    iter_receipts,
+    parse_period,
+    summarize,
+)
 
 
 def add_receipts_option(parser: ArgumentParser) -> None:

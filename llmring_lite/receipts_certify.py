@@ -15,8 +15,7 @@ from typing import Any
 
 from llmring_lite.exceptions import ReceiptError
 from llmring_lite.receipts_line import FORMAT, VERSION, Sealed, parse_line, seal, stamp
-from llmring_lite.receipts_read import Period, iter_receipts
-from llmring_lite.receipts_stats import summarize
+from llmring_lite.receipts_read import Period, iter_receipts, summarize
 from llmring_lite.receipts_verify import verify
 
 

@@ -18,10 +18,13 @@ from receipt_files import filled, new_file, receipt, records_of
 
 from llmring_lite.exceptions import ReceiptError
 from llmring_lite.receipts_line import FIELDS, stamp
-from llmring_lite.receipts_read import WRITERS, Period, iter_receipts, parse_period
-from llmring_lite.receipts_stats import (
+from llmring_lite.receipts_read import (
+    WRITERS,
+    Period,
     Totals,
     decimal_text,
+    iter_receipts,
+    parse_period,
     summarize,
 )
 
