@@ -53,7 +53,7 @@ def bundled_path() -> Path:
 
 def find_lockfile(
     explicit: str | os.PathLike[str] | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
 ) -> Path:
     """The lockfile that counts, as an absolute path.
@@ -72,14 +72,15 @@ def find_lockfile(
 
 def find_lockfile_name(
     explicit: str | os.PathLike[str] | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
 ) -> str:
     """The same as a string."""
     folder = os.fspath(cwd) if cwd is not None else _working_directory()
     for given, origin in (
         (explicit and os.fspath(explicit), "lockfile_path"),
-        (environ.get(_VARIABLE), _VARIABLE),
+        # No default argument: tracebacks with local variables would show all keys.
+        ((os.environ if environ is None else environ).get(_VARIABLE), _VARIABLE),
     ):
         if given:
             name = os.path.join(folder, given)

@@ -53,7 +53,7 @@ def default_key(environ: Mapping[str, str] = os.environ) -> str:
 
 def find_receipts(
     given: str | os.PathLike[str] | bool | None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
 ) -> str | None:
     """The file that receipts go to, as an absolute path; None: they are off.
 
@@ -61,14 +61,17 @@ def find_receipts(
         given: A path, True for the state folder, False for none, None to ask the
             environment. `"1"` and `"0"` mean here what they mean there.
     """
+    # No default argument: tracebacks with local variables would show all keys.
     if given is None:
-        given = environ.get(RECEIPTS_VARIABLE, "")
+        given = (os.environ if environ is None else environ).get(RECEIPTS_VARIABLE, "")
     if not isinstance(given, bool):
         name = os.fspath(given)
         given = _SWITCHES.get(name.strip().lower())
         if given is None:
             return os.path.abspath(os.path.expanduser(name))
-    return default_receipts(environ) if given else None
+    if not given:
+        return None
+    return default_receipts(os.environ if environ is None else environ)
 
 
 def find_key(environ: Mapping[str, str] = os.environ) -> str | None:

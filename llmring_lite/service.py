@@ -17,7 +17,7 @@ from llmring_lite.deadline import (
 )
 from llmring_lite.dispatch import Dispatcher
 from llmring_lite.dispatch_call import Answer, Call, note_usage
-from llmring_lite.exceptions import ProviderResponseError
+from llmring_lite.exceptions import LLMRingError, ProviderResponseError
 from llmring_lite.facts import Facts, estimate_tokens
 from llmring_lite.lockfile import find_lockfile
 from llmring_lite.lockfile_fields import seconds_of
@@ -97,26 +97,30 @@ class LLMRing(AliasMethods, FileMethods):
         self.registry_url = registry_url
         self.receipts = receipts
         self.server_url = server_url
-        self._api_key = api_key
         self._profile = profile
         self._dispatcher = Dispatcher(
             RetryPolicy(max_retries=max_retries, base_s=retry_base_s)
         )
-        self._timeout = check_timeout(timeout)
         self._senders = Senders()
         self._facts = Facts(registry_url)
-        self.recorder = _recorder(
-            receipts,
-            server_url,
-            origin=origin,
-            facts=self._facts,
-            hash_content=receipts_hash_content,
-            api_key=api_key,
-        )
+        try:
+            self.recorder = _recorder(
+                receipts,
+                server_url,
+                origin=origin,
+                facts=self._facts,
+                hash_content=receipts_hash_content,
+                api_key=api_key,
+            )
+        finally:
+            del api_key  # tracebacks with local variables would show it
+        self._timeout = check_timeout(timeout)
         self._use(find_lockfile(lockfile_path))
 
     def __repr__(self) -> str:
-        return f"LLMRing(lockfile_path={str(self.lockfile_path)!r})"
+        # Also of a ring whose lockfile can't be used, for a traceback with variables.
+        path = getattr(self, "lockfile_path", None)
+        return f"LLMRing(lockfile_path={None if path is None else str(path)!r})"
 
     def __enter__(self) -> LLMRing:
         return self
@@ -391,7 +395,11 @@ def _recorder(
         return None
     from llmring_lite.recorder import make_recorder
 
-    return make_recorder(receipts=receipts, server_url=server_url, **options)
+    try:
+        return make_recorder(receipts=receipts, server_url=server_url, **options)
+    except (LLMRingError, TypeError) as error:
+        del options
+        raise error.with_traceback(None) from None  # the frames hold its key
 
 
 def _as_request(

@@ -27,6 +27,7 @@ from llmring_lite import (
     InvalidRequestError,
     LLMRequest,
     LLMRing,
+    LLMRingError,
     LockfileNotFoundError,
     LockfileValidationError,
     Message,
@@ -725,6 +726,40 @@ def test_no_error_log_repr_or_frame_shows_the_key(
         line for text in shown for line in text.splitlines() if SECRET in line
     ]
     assert shown_with_key == []
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        {"lockfile_path": "nowhere.lock"},
+        {"timeout": -1},
+        {"server_url": "http://far.example"},
+        {"server_url": "http://far.example", "api_key": None},
+        {"api_key": f"{SECRET}\n{SECRET}", "server_url": "https://far.example"},
+        {"receipts": 5},
+    ],
+)
+def test_no_frame_of_a_ring_that_cannot_be_made_shows_a_key(
+    write: Write, monkeypatch: pytest.MonkeyPatch, impossible: dict[str, Any]
+) -> None:
+    for variable in ("OPENAI_API_KEY", "LLMRING_API_KEY"):
+        monkeypatch.setenv(variable, SECRET)
+    with pytest.raises((LLMRingError, TypeError)) as caught:
+        LLMRing(**{"api_key": SECRET, **impossible})
+    shown = frames_of(caught.value)
+    assert "LLMRing(lockfile_path=None)" in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize("variable", ["LLMRING_LOCKFILE_PATH", "LLMRING_SERVER_URL"])
+def test_no_frame_shows_the_environment(
+    write: Write, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "nowhere")
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with pytest.raises(LLMRingError) as caught:
+        LLMRing()
+    assert SECRET not in frames_of(caught.value)
 
 
 def test_a_key_of_a_cloned_lockfile_goes_nowhere(
