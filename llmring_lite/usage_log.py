@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
+from math import inf
 from queue import SimpleQueue
 from threading import Event, RLock, Thread
 from typing import Any, Final, TypeAlias
@@ -54,6 +55,9 @@ _LENGTHS: Final = {
 
 Post: TypeAlias = Callable[[Mapping[str, Any], float], None]
 """(record, seconds) -> sent, or a ProviderError."""
+
+_Queue: TypeAlias = SimpleQueue[dict[str, Any] | Event | None]
+"""Records; what to set when those before it are done with; None to stop."""
 
 log = logging.getLogger("llmring_lite")
 
@@ -178,15 +182,12 @@ class UsageLog:
         """
         self.server_url = check_server_url(server_url)
         self._api_key = check_api_key(api_key)
-        self._open_post = open_post
-        self._max_queued = max_queued
-        self._retries = retries
+        self._options = (open_post, max_queued, retries)
         # By process: a thread doesn't survive a fork, and a lock may survive it locked.
-        self._workers: dict[int, _Worker] = {}
-        self._counts: dict[int, _Counts] = {}
+        self._senders: dict[int, _Sender] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_workers": {}, "_counts": {}}
+        return {**self.__dict__, "_senders": {}}
 
     def __repr__(self) -> str:
         return f"<UsageLog {self.server_url}>"
@@ -194,138 +195,101 @@ class UsageLog:
     @property
     def sent(self) -> int:
         """Records that the server took from this process."""
-        return self._own_counts().sent
+        return self._sender().sent
 
     @property
     def dropped(self) -> int:
         """Records of this process that were lost."""
-        return self._own_counts().dropped
-
-    def _own_counts(self) -> _Counts:
-        return self._counts.setdefault(os.getpid(), _Counts(self.server_url))
+        return self._sender().dropped
 
     def put(self, receipt: Mapping[str, Any]) -> None:
         """Hand over the receipt of an answered call; returns at once."""
-        record = build_record(receipt)
-        while not self._worker().put(record):
-            pass  # closed in this very moment: by another thread, that is
+        self._sender().put(build_record(receipt))
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until what was put is sent or dropped; True if it was all in time."""
-        worker = self._workers.get(os.getpid())
-        return worker is None or worker.flush(timeout_s)
+        return self._sender().flush(timeout_s)
 
     def close(self) -> None:
         """`flush`, and report losses. A later record starts anew."""
-        worker = self._workers.pop(os.getpid(), None)
-        if worker is not None:
-            worker.flush(FLUSH_S)
-            worker.stop()
-            worker.counts.report()
+        sender = self._sender()
+        sender.flush(FLUSH_S)
+        sender.stop()
+        sender.report()
 
-    def _worker(self) -> _Worker:
+    def _sender(self) -> _Sender:
         pid = os.getpid()
-        worker = self._workers.get(pid)
-        if worker is None:
-            mine = _Worker(
-                partial(self._open_post, self.server_url, self._api_key),
-                self._max_queued,
-                self._retries,
-                self._own_counts(),
-            )
-            worker = self._workers.setdefault(pid, mine)
-            if worker is mine:
-                worker.start()
+        sender = self._senders.get(pid)
+        if sender is None:
+            mine = _Sender(self.server_url, self._api_key, *self._options)
+            sender = self._senders.setdefault(pid, mine)
+            if sender is mine:
                 # The thread must not keep a forgotten log alive, nor outlive it.
-                weakref.finalize(self, worker.stop).atexit = False
-        return worker
+                weakref.finalize(self, sender.stop).atexit = False
+        return sender
 
 
-class _Counts:
-    """What became of the records of a process. May be used by destructors."""
+class _Sender:
+    """The queue of a process, its thread, and what became of the records.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._lock = RLock()
-        self.sent = 0
-        self.dropped = 0
-        self._reported = 0
-
-    def took(self) -> None:
-        with self._lock:
-            self.sent += 1
-
-    def lost(self, reason: object) -> None:
-        """Say so of the first one."""
-        with self._lock:
-            self.dropped += 1
-            is_first = self.dropped == 1
-        if is_first:
-            log.warning(
-                "a usage record for %s was dropped (further ones are only counted): %s",
-                self._url,
-                reason,
-            )
-
-    def report(self) -> None:
-        """Say how many were lost since the last time."""
-        with self._lock:
-            lost = self.dropped - self._reported
-            self._reported = self.dropped
-        if lost:
-            log.warning("%d usage records were not delivered to %s", lost, self._url)
-
-
-class _Worker:
-    """The thread of a process, and its queue."""
+    May be used by a destructor that interrupts another use.
+    """
 
     def __init__(
         self,
-        open_post: Callable[[], Post],
+        url: str,
+        api_key: str | None,
+        open_post: Callable[[str, str | None], Post],
         max_queued: int,
         retries: RetryPolicy,
-        counts: _Counts,
     ) -> None:
         self.pid = os.getpid()
-        self.counts = counts
-        self._open_post = open_post
+        self.sent = 0
+        self.dropped = 0
+        self._reported = 0
+        self._url = url
+        self._open_post = partial(open_post, url, api_key)
         self._max_queued = max_queued
         self._retries = retries
-        # May be used by a destructor that interrupts another use, like the lock.
-        self._queue: SimpleQueue[dict[str, Any] | Event | None] = SimpleQueue()
         self._lock = RLock()
         self._hurry = Event()
-        self._flush_until = float("inf")
-        self._stopped = False
-        self._thread = Thread(target=self._run, name="llmring-usage", daemon=True)
+        self._flush_until = inf
+        # What a thread takes records from, until it has been told to stop.
+        self._queue: _Queue = SimpleQueue()
+        self._is_open = False
+        self._thread: Thread | None = None
+        _senders.add(self)
 
-    def start(self) -> None:
-        _workers.add(self)
-        self._thread.start()
-
-    @property
-    def is_alive(self) -> bool:
-        return self.pid == os.getpid() and self._thread.is_alive()
-
-    def put(self, record: dict[str, Any]) -> bool:
-        """Queue a record, or drop it; False if this worker has been stopped."""
+    def put(self, record: dict[str, Any]) -> None:
+        """Queue a record, or drop it."""
         with self._lock:
-            if self._stopped:
-                return False
+            if not self._is_open:
+                self._start()
             if self._queue.qsize() < self._max_queued:
                 self._queue.put(record)
-                return True
-        self.counts.lost("the queue is full: the server is too slow, or unreachable")
-        return True
+                return
+        self._lose("the queue is full: the server is too slow, or unreachable")
+
+    def _start(self) -> None:
+        queue: _Queue = SimpleQueue()
+        if not self._is_open:  # a destructor may have been here in the meantime
+            self._queue, self._is_open = queue, True
+            self._thread = Thread(
+                target=self._run, args=(queue,), name="llmring-usage", daemon=True
+            )
+            self._thread.start()
 
     def stop(self) -> None:
         """End the thread after what is queued."""
         with self._lock:
-            self._stopped = True
-            self._queue.put(None)
+            if self._is_open:
+                self._is_open = False
+                self._queue.put(None)
 
     def flush(self, timeout_s: float) -> bool:
         """As `UsageLog.flush`. In the meantime nothing is tried twice."""
+        if self._thread is None or not self._thread.is_alive():
+            return True
         done = Event()
         self._flush_until = time.monotonic() + timeout_s
         self._hurry.set()
@@ -336,51 +300,68 @@ class _Worker:
         done.wait(_STUCK_S)
         return False
 
-    def _run(self) -> None:
+    def report(self) -> None:
+        """Say how many records were lost since the last time."""
+        with self._lock:
+            lost = self.dropped - self._reported
+            self._reported = self.dropped
+        if lost:
+            log.warning("%d usage records were not delivered to %s", lost, self._url)
+
+    def _lose(self, reason: object) -> None:
+        with self._lock:
+            self.dropped += 1
+            is_first = self.dropped == 1
+        if is_first:
+            log.warning(
+                "a usage record for %s was dropped (further ones are only counted): %s",
+                self._url,
+                reason,
+            )
+
+    def _run(self, queue: _Queue) -> None:
         post: Post | None = None
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
+        while (item := queue.get()) is not None:
             if isinstance(item, Event):
                 self._hurry.clear()
-                self._flush_until = float("inf")
+                self._flush_until = inf
                 item.set()
                 continue
             try:
                 post = post or self._open_post()
                 self._deliver(item, post)
             except Exception as error:  # noqa: BLE001 - the boundary of a thread
-                self.counts.lost(f"{type(error).__name__}: {error}")
+                self._lose(f"{type(error).__name__}: {error}")
 
     def _deliver(self, record: dict[str, Any], post: Post) -> None:
         for tries in count():
             left = min(_POST_S, self._flush_until - time.monotonic())
             if left <= 0:
-                self.counts.lost("there was no time left at the end")
+                self._lose("there was no time left at the end")
                 return
             try:
                 post(record, left)
             except ProviderError as error:
                 wait = self._retries.wait(error, tries, random.random)
                 if wait is None or self._hurry.is_set():
-                    self.counts.lost(error)
+                    self._lose(error)
                     return
                 self._hurry.wait(min(wait, _LONGEST_WAIT_S))
             else:
-                self.counts.took()
+                with self._lock:
+                    self.sent += 1
                 return
 
 
-_workers: Final[weakref.WeakSet[_Worker]] = weakref.WeakSet()
+_senders: Final[weakref.WeakSet[_Sender]] = weakref.WeakSet()
 
 
 def _flush_all() -> None:
     """At exit: for rings that nobody closed."""
-    for worker in list(_workers):
-        if worker.is_alive:
-            worker.flush(_EXIT_S)
-            worker.counts.report()
+    for sender in list(_senders):
+        if sender.pid == os.getpid():
+            sender.flush(_EXIT_S)
+            sender.report()
 
 
 atexit.register(_flush_all)
