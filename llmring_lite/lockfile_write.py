@@ -108,9 +108,11 @@ def _target(name: str) -> str:
     if os.path.exists(target):
         if not os.path.isfile(target):
             raise LockfileError(f"can't write {name}: it is not a file", path=name)
+        # The folder's permission would do for a replacement, but who takes the file's
+        # write permission away doesn't want it replaced, by root neither.
+        if not os.stat(target).st_mode & 0o222:
+            raise LockfileError(f"can't write {name}: the file is read-only", path=name)
         try:
-            # The folder's permission would do for a replacement, but who takes the
-            # file's write permission away doesn't want it replaced.
             os.close(os.open(target, os.O_WRONLY))
         except OSError as error:
             raise LockfileError(

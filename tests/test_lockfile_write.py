@@ -229,6 +229,16 @@ def test_a_read_only_file_is_not_replaced(open_folder: Path) -> None:
         bind(path, "b", "mock:x")
 
 
+def test_a_file_that_nobody_may_write_is_not_replaced_by_root(tmp_path: Path) -> None:
+    path = tmp_path / "llmring.lock"
+    bind(path, "a", "mock:x")
+    before = path.read_bytes()
+    path.chmod(0o444)
+    with pytest.raises(LockfileError, match="the file is read-only"):
+        bind(path, "b", "mock:x")
+    assert path.read_bytes() == before
+
+
 def test_the_bundled_file_is_never_written() -> None:
     before = bundled_path().read_bytes()
     with pytest.raises(LockfileError, match="installed package"):
