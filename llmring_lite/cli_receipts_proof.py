@@ -16,8 +16,9 @@ from llmring_lite.cli_receipts import (
     period_of,
     receipts_of,
 )
-from llmring_lite.receipts_certify import check_bundle, make_bundle, make_checkpoint
+from llmring_lite.receipts_certify import certify, check_bundle
 from llmring_lite.receipts_place import KEY_VARIABLE, default_key, find_key
+from llmring_lite.receipts_read import Period
 from llmring_lite.receipts_verify import Report, load_certificate, verify
 
 # verify --------------------------------------------------------------------------
@@ -131,8 +132,7 @@ def add_certificate_arguments(parser: ArgumentParser) -> None:
 
 
 def run_checkpoint(args: Namespace) -> int:
-    key = args.key or find_key()
-    return _hand_over(make_checkpoint(receipts_of(args), key, datetime.now(UTC)), args)
+    return _certify(args, None)
 
 
 def add_bundle_arguments(parser: ArgumentParser) -> None:
@@ -141,11 +141,12 @@ def add_bundle_arguments(parser: ArgumentParser) -> None:
 
 
 def run_bundle(args: Namespace) -> int:
-    path, period, key = receipts_of(args), period_of(args), args.key or find_key()
-    return _hand_over(make_bundle(path, period, key, datetime.now(UTC)), args)
+    return _certify(args, period_of(args))
 
 
-def _hand_over(certificate: dict[str, Any], args: Namespace) -> int:
+def _certify(args: Namespace, period: Period | None) -> int:
+    key = args.key or find_key()
+    certificate = certify(receipts_of(args), key, datetime.now(UTC), period)
     if args.output is None:
         say_json(certificate)
     else:

@@ -19,10 +19,13 @@ from llmring_lite.receipts_read import Period, iter_receipts, summarize
 from llmring_lite.receipts_verify import verify
 
 
-def make_checkpoint(
-    path: str | os.PathLike[str], key_path: str | None, now: datetime
+def certify(
+    path: str | os.PathLike[str],
+    key_path: str | None,
+    now: datetime,
+    period: Period | None = None,
 ) -> dict[str, Any]:
-    """How far a file has got.
+    """A checkpoint: how far a file has got. With a period, a bundle.
 
     Args:
         key_path: The private key that the file is signed with.
@@ -30,40 +33,6 @@ def make_checkpoint(
     Raises:
         ReceiptError: Something is wrong with the file, or the key is not the file's.
     """
-    return _certify("checkpoint", path, None, key_path, now)
-
-
-def make_bundle(
-    path: str | os.PathLike[str], period: Period, key_path: str | None, now: datetime
-) -> dict[str, Any]:
-    """The sums over the receipts of a period, and how far the file had got.
-
-    Raises as `make_checkpoint`.
-    """
-    return _certify("bundle", path, period, key_path, now)
-
-
-def check_bundle(path: str | os.PathLike[str], bundle: Sealed) -> list[str]:
-    """The names of what a bundle says otherwise than the file that it is about.
-
-    The file itself has been verified with the bundle as its checkpoint.
-
-    Raises:
-        ReceiptError: The file can't be read.
-    """
-    record = bundle.record
-    period = Period(record.get("since"), record.get("until"))
-    again = _summary(path, period, record["seq"])
-    return [name for name, value in again.items() if record.get(name) != value]
-
-
-def _certify(
-    kind: str,
-    path: str | os.PathLike[str],
-    period: Period | None,
-    key_path: str | None,
-    now: datetime,
-) -> dict[str, Any]:
     report = verify(path)
     if report.problem is not None:
         line, reason, message = report.problem
@@ -71,7 +40,7 @@ def _certify(
             f"nothing is certified about {report.path}: line {line} {reason}: {message}"
         )
     content = {
-        "kind": kind,
+        "kind": "checkpoint" if period is None else "bundle",
         "format": FORMAT,
         "version": VERSION,
         "file_id": report.file_id,
@@ -93,6 +62,20 @@ def _certify(
                 "its private key can certify it: let LLMRING_RECEIPTS_KEY name it"
             )
     return parse_line(seal(content, signer)[0])
+
+
+def check_bundle(path: str | os.PathLike[str], bundle: Sealed) -> list[str]:
+    """The names of what a bundle says otherwise than the file that it is about.
+
+    The file itself has been verified with the bundle as its checkpoint.
+
+    Raises:
+        ReceiptError: The file can't be read.
+    """
+    record = bundle.record
+    period = Period(record.get("since"), record.get("until"))
+    again = _summary(path, period, record["seq"])
+    return [name for name, value in again.items() if record.get(name) != value]
 
 
 def _summary(

@@ -13,7 +13,7 @@ from receipt_files import START, filled, lines_of, new_file, receipt
 from rfc8785 import dumps
 
 from llmring_lite.exceptions import ReceiptError
-from llmring_lite.receipts_certify import check_bundle, make_bundle, make_checkpoint
+from llmring_lite.receipts_certify import certify, check_bundle
 from llmring_lite.receipts_line import Sealed, unseal
 from llmring_lite.receipts_read import Period
 from llmring_lite.receipts_sign import make_key
@@ -42,7 +42,7 @@ def sealed(record: dict[str, Any]) -> Sealed:
 
 def test_a_checkpoint_says_how_far_the_file_had_got(path: Path) -> None:
     last = json.loads(filled(path, 4)[-1])
-    record = make_checkpoint(path, None, START)
+    record = certify(path, None, START)
     assert {**record, "hash": ""} == {
         "kind": "checkpoint",
         "format": "llmring-lite receipts",
@@ -56,15 +56,12 @@ def test_a_checkpoint_says_how_far_the_file_had_got(path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
+@pytest.mark.parametrize("period", [None, Period()])
 def test_a_certificate_is_signed_by_the_key_of_the_file(
-    path: Path, key: Path, kind: str
+    path: Path, key: Path, period: Period | None
 ) -> None:
     filled(path, 3, key)
-    if kind == "checkpoint":
-        record = make_checkpoint(path, str(key), START)
-    else:
-        record = make_bundle(path, Period(), str(key), START)
+    record = certify(path, str(key), START, period)
     assert verify(path, checkpoint=sealed(record)).ok
     signature = base64.b64decode(record.pop("signature"))
     del record["hash"]
@@ -79,7 +76,7 @@ def test_only_the_key_of_the_file_can_certify_it(
     make_key(tmp_path / "other")
     for wrong in (None, str(tmp_path / "other")):
         with pytest.raises(ReceiptError, match="LLMRING_RECEIPTS_KEY"):
-            make_checkpoint(path, wrong, START)
+            certify(path, wrong, START)
 
 
 def test_nothing_is_certified_about_a_file_in_which_something_is_wrong(
@@ -88,9 +85,9 @@ def test_nothing_is_certified_about_a_file_in_which_something_is_wrong(
     lines = filled(path, 3)
     path.write_bytes(b"".join([lines[0], *lines[2:]]))
     with pytest.raises(ReceiptError, match="line 2 removed"):
-        make_checkpoint(path, None, START)
+        certify(path, None, START)
     with pytest.raises(ReceiptError, match="line 2 removed"):
-        make_bundle(path, PERIOD, None, START)
+        certify(path, None, START, PERIOD)
 
 
 def test_a_bundle_sums_up_its_period(path: Path) -> None:
@@ -100,7 +97,7 @@ def test_a_bundle_sums_up_its_period(path: Path) -> None:
         alias = None if number == 4 else "a"
         cost = f"0.{number}" if number != 5 else None
         file.append(receipt(number, model=model, alias=alias, total_cost=cost))
-    bundle = make_bundle(path, PERIOD, None, START)
+    bundle = certify(path, None, START, PERIOD)
     assert (bundle["since"], bundle["until"]) == PERIOD
     assert (bundle["first_seq"], bundle["last_seq"]) == (3, 6)
     assert bundle["seq"] == 10
@@ -118,7 +115,7 @@ def test_a_bundle_sums_up_its_period(path: Path) -> None:
 
 def test_a_bundle_of_nothing_certifies_no_lines(path: Path) -> None:
     filled(path, 2)
-    bundle = make_bundle(path, Period("2030"), None, START)
+    bundle = certify(path, None, START, Period("2030"))
     assert (bundle["first_seq"], bundle["last_seq"]) == (None, None)
     assert bundle["totals"]["calls"] == 0
     assert check_bundle(path, sealed(bundle)) == []
@@ -126,7 +123,7 @@ def test_a_bundle_of_nothing_certifies_no_lines(path: Path) -> None:
 
 def test_a_bundle_agrees_with_its_file_also_when_that_has_grown(path: Path) -> None:
     filled(path, 5)
-    bundle = sealed(make_bundle(path, Period(), None, START))
+    bundle = sealed(certify(path, None, START, Period()))
     filled(path, 3)
     assert verify(path, checkpoint=bundle).ok
     assert check_bundle(path, bundle) == []
@@ -137,14 +134,14 @@ def test_a_bundle_agrees_with_its_file_also_when_that_has_grown(path: Path) -> N
 )
 def test_a_bundle_that_says_otherwise_is_found(path: Path, name: str) -> None:
     filled(path, 5)
-    bundle = make_bundle(path, PERIOD, None, START)
+    bundle = certify(path, None, START, PERIOD)
     false = Sealed({**bundle, name: "something else"}, b"")
     assert check_bundle(path, false) == [name]
 
 
 def test_lines_removed_after_a_bundle_are_missed(path: Path) -> None:
     filled(path, 5)
-    bundle = sealed(make_bundle(path, Period(), None, START))
+    bundle = sealed(certify(path, None, START, Period()))
     path.write_bytes(b"".join(lines_of(path)[:-1]))
     problem = verify(path, checkpoint=bundle).problem
     assert problem is not None

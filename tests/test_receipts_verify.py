@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from receipt_files import START, filled, new_file, receipt
 
 from llmring_lite.exceptions import ReceiptError
-from llmring_lite.receipts_certify import make_checkpoint
+from llmring_lite.receipts_certify import certify
 from llmring_lite.receipts_line import Sealed, parse_line, seal, unseal
 from llmring_lite.receipts_sign import load_signer, make_key
 from llmring_lite.receipts_verify import Report, load_certificate, verify
@@ -65,7 +65,7 @@ def found(report: Report) -> tuple[int, str] | None:
 
 def checkpoint(files: Files, lines: list[bytes], signed: bool) -> Sealed:
     with stored(lines) as path:
-        record = make_checkpoint(path, str(files.key) if signed else None, START)
+        record = certify(path, str(files.key) if signed else None, START)
         (path.parent / "checkpoint").write_text(json.dumps(record, indent=4))
         return load_certificate(path.parent / "checkpoint")
 
