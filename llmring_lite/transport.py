@@ -130,7 +130,8 @@ class StreamReply:
         if not self._finished:
             self.exchange.deadline = Deadline(min(0.1, self._left()))
             with contextlib.suppress(*NETWORK_ERRORS):
-                self._finished = not self._response.raw.read1(_READ_SIZE)
+                rest = self._response.raw.read1(_READ_SIZE, decode_content=True)
+                self._finished = not rest
         self.close()
 
     def _left(self) -> float:

@@ -457,6 +457,28 @@ def test_what_is_no_http_is_an_error(opened: Opened, answer: bytes) -> None:
         post(opened(server.url))
 
 
+@pytest.mark.parametrize("framing", ["chunked", "length", "end of connection"])
+def test_a_stream_may_come_compressed_though_nobody_asked(
+    opened: Opened, framing: str
+) -> None:
+    events = b"data: 1\n\ndata: [DONE]\n\n"
+    body = gzip.compress(events)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
+    answer = {
+        "chunked": head + b"Transfer-Encoding: chunked\r\n\r\n"
+        b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+        "length": head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body),
+        "end of connection": head + b"\r\n" + body,
+    }[framing]
+    with serving(answer) as server:
+        stream = open_stream(opened(server.url))
+        chunks = stream.chunks()
+        got = b""
+        while got != events:  # and no further: what is left is for `finish`
+            got += next(chunks)
+        stream.finish()
+
+
 def test_a_corrupt_gzip_body_is_an_error(opened: Opened) -> None:
     with (
         serving(reply(b"not gzip", headers="Content-Encoding: gzip\r\n")) as server,
