@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -299,20 +299,9 @@ def test_a_ring_that_travelled_still_knows_prices(openai: Loopback) -> None:
 
 
 def test_threads_that_begin_together_agree_on_the_price(openai: Loopback) -> None:
-    costs: list[Any] = []
-    with LLMRing() as ring:
-        threads = [
-            threading.Thread(
-                target=lambda: costs.append(
-                    ring.chat("openai:gpt-4.1", "hi").usage["cost"]
-                )
-            )
-            for _ in range(16)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    with LLMRing() as ring, ThreadPoolExecutor(16) as pool:
+        chats = [pool.submit(ring.chat, "openai:gpt-4.1", "hi") for _ in range(16)]
+        costs = [chat.result().usage["cost"] for chat in chats]
     assert costs == [0.0028] * 16
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -336,11 +337,8 @@ def test_threads_lose_nothing(path: Path) -> None:
         for number in range(100):
             file.append(receipt(receipt_id=f"{worker}-{number}"))
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     ids = [record["receipt_id"] for record in records_of(path)[1:]]
     assert len(ids) == len(set(ids)) == 800
     for worker in range(8):
@@ -436,7 +434,8 @@ def test_processes_that_are_killed_lose_at_most_the_line_they_were_writing(
     confirmed: set[str] = set()
     unsure: set[str] = set()
 
-    def write(name: str, rng: random.Random) -> None:
+    def write(number: int) -> None:
+        name, rng = f"w{number}", random.Random(number)
         begin = 0
         deaths = 0
         while begin < count:
@@ -467,15 +466,8 @@ def test_processes_that_are_killed_lose_at_most_the_line_they_were_writing(
                 unsure.add(f"{name}/{begin}")
                 begin += 1
 
-    threads = [
-        threading.Thread(target=write, args=(f"w{n}", random.Random(n)))
-        for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
     report = verify(path)
     assert report.problem is None
     ids = [r["receipt_id"] for r in records_of(path) if r["kind"] == "receipt"]

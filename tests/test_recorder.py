@@ -11,8 +11,8 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -625,16 +625,13 @@ def test_a_request_that_makes_no_sense_is_an_error_as_before(path: Path) -> None
 def test_threads_share_a_recorder(path: Path) -> None:
     with LLMRing(receipts=path) as ring:
 
-        def work() -> None:
+        def work(_: int) -> None:
             for _ in range(25):
                 ring.chat("mock:echo", PROMPT)
                 list(ring.chat_stream("mock:echo", PROMPT))
 
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
         assert ring.recorder is not None
         assert (ring.recorder.written, ring.recorder.failed) == (400, 0)
     assert len({r["receipt_id"] for r in receipts_of(path)}) == 400

@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -437,18 +437,13 @@ def test_processes_that_refresh_at_once_leave_a_whole_file() -> None:
 
 def test_threads_that_refresh_at_once_do_not_fail() -> None:
     web = Web(openai__models=document(7.0))
-    failures: list[Any] = []
 
-    def refresh() -> None:
-        for _ in range(20):
-            failures.extend(r.error for r in registry(web).refresh(["openai"]))
+    def refresh_often(_: int) -> set[RegistryError | None]:
+        rows = [registry(web).refresh(["openai"]) for _ in range(20)]
+        return {row.error for (row,) in rows}
 
-    threads = [threading.Thread(target=refresh) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert set(failures) == {None}
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(refresh_often, range(8))) == [{None}] * 8
 
 
 def test_the_cache_of_another_registry_in_the_same_folder_is_not_taken() -> None:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -454,14 +455,8 @@ def test_there_is_one_thread_and_it_ends(server: Server) -> None:
     assert eventually(lambda: not threads_of_the_log())
     log = UsageLog(server.url, KEY)
     assert not threads_of_the_log()
-    writers = [
-        threading.Thread(target=lambda: [log.put(receipt()) for _ in range(20)])
-        for _ in range(8)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: log.put(receipt(number)), range(160)))
     assert len(threads_of_the_log()) == 1
     log.close()
     assert len(server.records) == 160
