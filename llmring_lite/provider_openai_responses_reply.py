@@ -132,7 +132,9 @@ def parse_stream(
         elif kind in _EVENTS:
             yield from _EVENTS[kind](state, data)
         elif kind in _TERMINAL:
-            yield from state.end(data["response"])
+            # Perplexity's last event may hold an error only, or be the response.
+            itself = {**data, "status": kind.removeprefix("response.")}
+            yield from state.end(data.get("response") or itself)
             return
         elif kind == "error" or data.get("error"):
             raise parse_error(data)

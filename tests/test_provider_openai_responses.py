@@ -959,6 +959,13 @@ def test_a_stream_cut_at_the_limit_hands_out_the_unfinished_call() -> None:
             ContentFilterError,
             "Flagged",
         ),
+        # Perplexity's has no `response`, see its `ResponseFailedEvent`.
+        (
+            event("response.failed", error={"message": "No sandbox", "type": "tool"}),
+            ProviderError,
+            "No sandbox",
+        ),
+        (event("response.failed"), ProviderError, "failed"),
     ],
 )
 def test_an_error_event_raises(
@@ -968,6 +975,22 @@ def test_an_error_event_raises(
     assert next(chunks).delta == "Hel"
     with pytest.raises(error, match=message):
         next(chunks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "finish_reason"),
+    [("response.completed", "stop"), ("response.incomplete", "length")],
+)
+def test_the_response_may_be_the_last_event_itself(
+    kind: str, finish_reason: str
+) -> None:
+    usage = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}
+    last = event(kind, model="sonar", usage=usage, output=[text_item("Hello")])
+    *_, end = chunks = stream(text_delta("Hello"), last)
+    assert assembled(chunks)[0] == "Hello"
+    assert (end.model, end.finish_reason) == ("sonar", finish_reason)
+    assert end.usage is not None and end.usage["total_tokens"] == 6
+    assert stream(text_delta("Hi"), event(kind))[-1].finish_reason == finish_reason
 
 
 def test_a_stream_without_its_end_has_no_finish_reason() -> None:
