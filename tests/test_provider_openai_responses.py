@@ -989,7 +989,11 @@ def test_the_response_may_be_the_last_event_itself(
     *_, end = chunks = stream(text_delta("Hello"), last)
     assert assembled(chunks)[0] == "Hello"
     assert (end.model, end.finish_reason) == ("sonar", finish_reason)
-    assert end.usage is not None and end.usage["total_tokens"] == 6
+    assert end.usage == {
+        "prompt_tokens": 4,
+        "completion_tokens": 2,
+        "total_tokens": 6,
+    }
     assert stream(text_delta("Hi"), event(kind))[-1].finish_reason == finish_reason
 
 
