@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -50,16 +50,40 @@ class ChatStream:
         self._finish = finish
         self._end = end
         self._texts: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[dict[str, Any]] = []
         self._response: LLMResponse | None = None
         self._whole: LLMResponse | None = None
         self._watcher: Watcher | None = None
-        self._iterator = self._iterate()
+        self._ref = stream.candidate.ref
+        self._chunks: Iterator[StreamChunk] = stream.chunks()
+        self._is_closed = False
 
-    def __iter__(self) -> Iterator[StreamChunk]:
-        return self._iterator
+    # No generator of its own: it would refer to this object as this object to it, and
+    # a stream that a loop was left from would stay open until the garbage collection.
+    def __iter__(self) -> ChatStream:
+        return self
 
     def __next__(self) -> StreamChunk:
-        return next(self._iterator)
+        try:
+            chunk = next(self._chunks)
+            chunk.model = self._ref
+            if chunk.delta:
+                self._texts.append(chunk.delta)
+            if chunk.reasoning:
+                self._reasoning.append(chunk.reasoning)
+            if chunk.tool_calls:
+                self._calls.extend(chunk.tool_calls)
+            if chunk.finish_reason is not None:
+                self._complete(chunk)
+            return chunk
+        except BaseException as error:
+            if self._is_closed and isinstance(error, ProviderError):
+                raise StopIteration from None  # by another thread, at this moment
+            if isinstance(error, ProviderError):
+                error.partial = error.partial or self.text
+            self._stop(error if isinstance(error, LLMRingError) else None)
+            raise
 
     def __enter__(self) -> ChatStream:
         return self
@@ -79,10 +103,17 @@ class ChatStream:
             self._over(None)
 
     def close(self) -> None:
-        """Hang up: the provider stops writing, and the connection is given up."""
-        self._iterator.close()
+        """Hang up: the provider stops writing, and the connection is given up.
+
+        May be called from another thread than the one that iterates, and twice.
+        """
+        self._is_closed = True
+        self._stop(None)
+
+    def _stop(self, error: LLMRingError | None) -> None:
+        self._chunks = iter(())
         self._stream.close()
-        self._over(None)
+        self._over(error)
 
     def watch(self, watcher: Watcher) -> None:
         """Have `watcher` told what became of the stream, once, at its end.
@@ -110,54 +141,23 @@ class ChatStream:
             )
         return self._response
 
-    def _iterate(self) -> Generator[StreamChunk, None, None]:
-        ref = self._stream.candidate.ref
-        texts = self._texts
-        reasoning: list[str] = []
-        calls: list[dict[str, Any]] = []
-        try:
-            for chunk in self._stream.chunks():
-                chunk.model = ref
-                if chunk.delta:
-                    texts.append(chunk.delta)
-                if chunk.reasoning:
-                    reasoning.append(chunk.reasoning)
-                if chunk.tool_calls:
-                    calls.extend(chunk.tool_calls)
-                if chunk.finish_reason is not None:
-                    self._complete(chunk, "".join(reasoning) or None, calls or None)
-                yield chunk
-        except LLMRingError as error:
-            if isinstance(error, ProviderError):
-                error.partial = error.partial or self.text
-            self._over(error)
-            raise
-        finally:
-            self._stream.close()
-            self._over(None)
-
     def _over(self, error: LLMRingError | None) -> None:
         self._end(error)
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher(self._whole, error, self.attempts)
 
-    def _complete(
-        self,
-        last: StreamChunk,
-        reasoning: str | None,
-        calls: list[dict[str, Any]] | None,
-    ) -> None:
+    def _complete(self, last: StreamChunk) -> None:
         candidate = self._stream.candidate
         if last.provider_data is not None:
             last.provider_data["provider"] = candidate.endpoint.name
         response = LLMResponse(
             content=self.text,
-            model=candidate.ref,
+            model=self._ref,
             usage=last.usage or {},
             finish_reason=last.finish_reason,
-            tool_calls=calls,
-            reasoning=reasoning,
+            tool_calls=self._calls or None,
+            reasoning="".join(self._reasoning) or None,
             provider=candidate.endpoint.name,
             raw=last.raw,
             refusal=last.refusal,

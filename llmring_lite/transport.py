@@ -141,6 +141,9 @@ class StreamReply:
         """Hang up, unless the body has been read to its end."""
         if not self._finished:
             self._finished = True
+            # Without a connection the body is here, and the socket may be another's.
+            if self._response.raw.connection is not None:
+                self.exchange.hang_up()
             self._response.raw.close()
         self._response.close()
 

@@ -56,9 +56,10 @@ class Exchange:
     def attach(self, sock: socket.socket) -> None:
         """This is the socket that is sent and waited on."""
         self._sock = sock
-        self.deadline.on_cancel(self._hang_up)
+        self.deadline.on_cancel(self.hang_up)
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """End it, and wake the thread that waits for it."""
         if self._sock is not None:
             # Closing would not wake a thread that is blocked in a read.
             with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import gc
 import json
 import logging
 import multiprocessing
@@ -809,6 +810,59 @@ def test_the_next_candidate_answers_when_the_first_fails(write: Write) -> None:
     assert isinstance(first["error"], ProviderOverloadedError)
     assert second["model"] == "good:n"
     assert second["error"] is None
+
+
+class Unending:
+    """Sends one delta, then waits for the client to hang up."""
+
+    def __init__(self) -> None:
+        self.is_left = threading.Event()
+
+    def __call__(self, sock: socket.socket, *_: Any) -> None:
+        sock.sendall(stream_head() + chunk(sse(delta("Hel"))))
+        sock.settimeout(10)
+        if sock.recv(1) == b"":
+            self.is_left.set()
+
+
+def test_leaving_a_loop_hangs_up_at_once(ring_to: Any) -> None:
+    handler = Unending()
+    gc.disable()
+    try:
+        with Loopback(handler) as server:
+            ring = ring_to(server)
+            for piece in ring.chat_stream("a", "hi"):
+                assert piece.delta == "Hel"
+                break
+            assert handler.is_left.wait(5)
+    finally:
+        gc.enable()
+
+
+def test_a_stream_may_be_closed_while_another_thread_waits_for_it(ring_to: Any) -> None:
+    handler = Unending()
+    with Loopback(handler) as server:
+        stream = ring_to(server).chat_stream("a", "hi")
+        got: list[Any] = []
+        waiting = threading.Event()
+
+        def read() -> None:
+            try:
+                got.append(next(stream).delta)
+                waiting.set()
+                got.extend(stream)
+            except BaseException as error:  # noqa: BLE001 - looked at by the test
+                got.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        assert waiting.wait(5)
+        stream.close()
+        stream.close()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert handler.is_left.wait(5)
+    assert got == [stream.text] == ["Hel"]
 
 
 def test_a_stream_changes_candidates_until_its_first_chunk(write: Write) -> None:
