@@ -230,7 +230,7 @@ def test_ids_of_any_origin_keep_a_call_and_its_result_together(
     name: str, tails: list[str], turned: bool
 ) -> None:
     """Providers limit the length and the characters of ids, each in its own way."""
-    ids = [f"{number}{tail}" for number, tail in enumerate(tails)]
+    ids = [f"{number}_{tail}" for number, tail in enumerate(tails)]
     calls = [
         {
             "id": id_,
