@@ -14,6 +14,7 @@ function of a call, by the call's id.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -188,13 +189,24 @@ def split_content(content: Any) -> tuple[str, str, list[JSON]]:
         return content or "", "", []
     text, thinking = "", ""
     kept = []
-    for chunk in content:
+    for chunk in typed_chunks(content):
         if chunk["type"] == "thinking":
             kept.append(chunk)
             thinking += thinking_text(chunk)
         elif chunk["type"] == "text":
             text += chunk["text"]
     return text, thinking, kept
+
+
+def typed_chunks(content: Any) -> list[JSON]:
+    """A content that is no text as typed chunks.
+
+    Where JSON was asked for, Cloudflare sends the object itself instead of its text.
+    """
+    if isinstance(content, dict):
+        return [{"type": "text", "text": json.dumps(content, ensure_ascii=False)}]
+    chunks: list[JSON] = content
+    return chunks
 
 
 def thinking_text(chunk: JSON) -> str:

@@ -23,6 +23,7 @@ from llmring_lite.provider_openai_reply import (
     split_reasoning,
     split_tool_calls,
     thinking_text,
+    typed_chunks,
     unanswered,
 )
 from llmring_lite.provider_tools import arguments_text
@@ -143,9 +144,9 @@ class _Rest:
             self.results.discard(place)
         return place in self.results
 
-    def add_content(self, chunks: list[JSON]) -> Iterator[StreamChunk]:
-        """Mistral's typed chunks; see `provider_openai_reply.split_content`."""
-        for chunk in chunks:
+    def add_content(self, content: Any) -> Iterator[StreamChunk]:
+        """What isn't text; see `provider_openai_reply.split_content`."""
+        for chunk in typed_chunks(content):
             if chunk["type"] == "text" and chunk["text"]:
                 yield StreamChunk(chunk["text"])
             elif chunk["type"] == "thinking":

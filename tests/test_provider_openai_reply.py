@@ -131,6 +131,8 @@ def test_the_first_vision_models_gave_the_reason_in_details():
         ),
         ([{"type": "thinking", "thinking": "Hm."}], "", "Hm."),
         ([], "", None),
+        # Cloudflare's answer to a schema is the object itself, not its text.
+        ({"title": "Äpfel"}, '{"title": "Äpfel"}', None),
     ],
 )
 def test_content_comes_in_several_forms(content, text, reasoning):

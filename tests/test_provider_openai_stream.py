@@ -251,6 +251,11 @@ def test_mistrals_typed_chunks_are_read_and_joined_for_the_next_turn():
     assert chunks[-1].provider_data == {"thinking": [thinking("Hm, yes.")]}
 
 
+def test_an_object_in_the_place_of_its_text_becomes_text():
+    chunks = chunks_of(piece({"content": {"title": "Äpfel"}}), end(), DONE)
+    assert "".join(chunk.delta for chunk in chunks) == '{"title": "Äpfel"}'
+
+
 def test_signed_thoughts_of_mistrals_stay_apart_and_keep_their_signature():
     first, second = thinking("Hm, yes."), thinking("Or no.")
     last = last_of(
