@@ -37,15 +37,15 @@ def check_timeout(seconds: Any) -> float | None:
     )
 
 
-def parse_timeout(text: str) -> float | None:
+def parse_timeout(variable: str, given: str | None) -> float | None:
     """A timeout as an environment variable gives it: seconds, or a word for no limit.
 
-    The empty text means the default.
+    None and the empty text mean the default.
 
     Raises:
         InvalidRequestError: It is neither.
     """
-    text = text.strip().lower()
+    text = (given or "").strip().lower()
     if not text:
         return float(DEFAULT_TIMEOUT)
     if text in ("none", "off", "disable", "disabled", "infinite"):
@@ -54,7 +54,7 @@ def parse_timeout(text: str) -> float | None:
         return check_timeout(float(text))
     except ValueError:
         raise InvalidRequestError(
-            f"invalid timeout {text!r}: give a positive number of seconds or 'none'"
+            f"{variable} is {given!r}: give a positive number of seconds or 'none'"
         ) from None
 
 

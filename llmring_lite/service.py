@@ -333,7 +333,7 @@ class LLMRing(AliasMethods, FileMethods):
         if request.timeout is not INHERIT:
             return check_timeout(request.timeout)
         if isinstance(self._timeout, type(DEFAULT_TIMEOUT)):
-            return parse_timeout(keys.read_env(TIMEOUT_VARIABLE) or "")
+            return parse_timeout(TIMEOUT_VARIABLE, keys.read_env(TIMEOUT_VARIABLE))
         return self._timeout
 
     def _finish(

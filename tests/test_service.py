@@ -1227,7 +1227,8 @@ def test_a_senseless_timeout_of_the_environment_is_named(
     ring_to: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMRING_PROVIDER_TIMEOUT_S", "soon")
-    with serving(OK) as server, pytest.raises(InvalidRequestError, match="soon"):
+    named = "LLMRING_PROVIDER_TIMEOUT_S is 'soon'"
+    with serving(OK) as server, pytest.raises(InvalidRequestError, match=named):
         ring_to(server).chat("a", "hi")
 
 
