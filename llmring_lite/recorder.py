@@ -51,7 +51,6 @@ def make_recorder(
     hash_content: bool | None = None,
     server_url: str | None = None,
     api_key: str | None = None,
-    environ: Mapping[str, str] = os.environ,
 ) -> Recorder | None:
     """The recorder that arguments and environment ask for; None if for none.
 
@@ -66,17 +65,18 @@ def make_recorder(
     Raises:
         InvalidRequestError: The URL or the key can't be used.
     """
-    path = find_receipts(receipts, environ)
-    url = environ.get(SERVER_VARIABLE) if server_url is None else server_url
+    path = find_receipts(receipts)
+    url = os.environ.get(SERVER_VARIABLE) if server_url is None else server_url
     if path is None and not url:
         return None
+    key = api_key or os.environ.get(API_KEY_VARIABLE)
     if hash_content is None:
-        hash_content = is_on(environ.get(HASH_VARIABLE))
+        hash_content = is_on(os.environ.get(HASH_VARIABLE))
     return Recorder(
         origin=origin,
         facts=facts,
-        file=None if path is None else ReceiptFile(path, find_key(environ)),
-        server=UsageLog(url, api_key or environ.get(API_KEY_VARIABLE)) if url else None,
+        file=None if path is None else ReceiptFile(path, find_key()),
+        server=UsageLog(url, key) if url else None,
         hash_content=hash_content,
     )
 
