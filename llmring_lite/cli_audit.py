@@ -7,14 +7,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from llmring_lite import lockfile_edit
-from llmring_lite.audit import (
-    PROBLEMS,
-    Finding,
-    Report,
-    audit,
-    bound_models,
-    to_dict,
-)
+from llmring_lite.audit import PROBLEMS, Finding, Report, audit, bound_models, to_dict
 from llmring_lite.cli_lockfile import open_lockfile, profile_of
 from llmring_lite.cli_options import add_json_option, add_lockfile_options
 from llmring_lite.cli_output import (

@@ -8,11 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from llmring_lite.cli_lockfile import open_lockfile, profile_of
-from llmring_lite.cli_options import (
-    UsageError,
-    add_json_option,
-    add_lockfile_options,
-)
+from llmring_lite.cli_options import UsageError, add_json_option, add_lockfile_options
 from llmring_lite.cli_output import (
     PROGRAM,
     complain,
@@ -36,13 +32,7 @@ from llmring_lite.registry_cache import CacheEntry
 from llmring_lite.registry_client import Registry, age_days, describe
 from llmring_lite.registry_drift import dollars
 from llmring_lite.registry_refresh import Refreshed, refresh
-from llmring_lite.registry_select import (
-    NEEDS,
-    Choice,
-    check_needs,
-    deprecation,
-    has,
-)
+from llmring_lite.registry_select import NEEDS, Choice, check_needs, deprecation, has
 
 
 def open_registry() -> Registry:

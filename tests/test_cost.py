@@ -10,13 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmring_lite import CostTrackingError, RegistryModel
-from llmring_lite.cost import (
-    Rates,
-    apply,
-    calculate,
-    check,
-    find_rates,
-)
+from llmring_lite.cost import Rates, apply, calculate, check, find_rates
 from llmring_lite.provider import make_usage
 from llmring_lite.registry import SNAPSHOT_PROVIDERS, load_snapshot
 from llmring_lite.registry_client import Registry

@@ -11,12 +11,7 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llmring_lite.receipts_canonical import (
-    MAX_INTEGER,
-    canonicalize,
-    join,
-    members,
-)
+from llmring_lite.receipts_canonical import MAX_INTEGER, canonicalize, join, members
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers(-MAX_INTEGER, MAX_INTEGER) | st.floats(
