@@ -177,13 +177,18 @@ def read_finish(word: str | None, has_calls: bool) -> str:
 
 # Content and reasoning -----------------------------------------------------------
 
+THOUGHTS: Final = {"thinking": "thinking", "reasoning": "summary"}
+"""Type of a chunk that holds reasoning -> its field."""
+
 
 def split_content(content: Any) -> tuple[str, str, list[JSON]]:
     """Text, reasoning text, and the chunks of reasoning, to be sent back as they are.
 
     Mistral sends a list of typed chunks when a model reasons or cites:
-    https://docs.mistral.ai/capabilities/reasoning/. Chunks of other types are in
-    `raw` only.
+    https://docs.mistral.ai/capabilities/reasoning/. So does Databricks, whose chunks
+    of reasoning need not go back:
+    https://docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models.
+    Chunks of other types are in `raw` only.
     """
     if content is None or isinstance(content, str):
         return content or "", "", []
@@ -192,6 +197,7 @@ def split_content(content: Any) -> tuple[str, str, list[JSON]]:
     for chunk in typed_chunks(content):
         if chunk["type"] == "thinking":
             kept.append(chunk)
+        if chunk["type"] in THOUGHTS:
             thinking += thinking_text(chunk)
         elif chunk["type"] == "text":
             text += chunk["text"]
@@ -210,7 +216,7 @@ def typed_chunks(content: Any) -> list[JSON]:
 
 
 def thinking_text(chunk: JSON) -> str:
-    inner = chunk["thinking"]
+    inner = chunk[THOUGHTS[chunk["type"]]] or ()
     if isinstance(inner, str):
         return inner
     return "".join(item.get("text") or "" for item in inner)

@@ -16,6 +16,7 @@ from llmring_lite.provider import JSON, StreamEvent
 from llmring_lite.provider_errors import parse_error
 from llmring_lite.provider_openai_reply import (
     REASONING_TEXT,
+    THOUGHTS,
     check_no_error,
     check_not_broken_off,
     parse_usage,
@@ -149,9 +150,10 @@ class _Rest:
         for chunk in typed_chunks(content):
             if chunk["type"] == "text" and chunk["text"]:
                 yield StreamChunk(chunk["text"])
-            elif chunk["type"] == "thinking":
+            elif chunk["type"] in THOUGHTS:
                 text = thinking_text(chunk)
-                self._keep_thought(chunk, text)
+                if chunk["type"] == "thinking":
+                    self._keep_thought(chunk, text)
                 if text:
                     yield StreamChunk(reasoning=text)
 

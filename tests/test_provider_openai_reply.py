@@ -131,6 +131,20 @@ def test_the_first_vision_models_gave_the_reason_in_details():
         ),
         ([{"type": "thinking", "thinking": "Hm."}], "", "Hm."),
         ([], "", None),
+        # Databricks, for Claude and gpt-oss.
+        (
+            [
+                {
+                    "type": "reasoning",
+                    "summary": [
+                        {"type": "summary_text", "text": "Hm.", "signature": "s"}
+                    ],
+                },
+                {"type": "text", "text": "x"},
+            ],
+            "x",
+            "Hm.",
+        ),
         # Cloudflare's answer to a schema is the object itself, not its text.
         ({"title": "Äpfel"}, '{"title": "Äpfel"}', None),
     ],

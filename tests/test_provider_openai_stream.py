@@ -251,6 +251,19 @@ def test_mistrals_typed_chunks_are_read_and_joined_for_the_next_turn():
     assert chunks[-1].provider_data == {"thinking": [thinking("Hm, yes.")]}
 
 
+def test_chunks_of_reasoning_of_databricks_are_read():
+    part = {"type": "summary_text", "text": "Hm.", "signature": ""}
+    chunks = chunks_of(
+        piece({"content": [{"type": "reasoning", "summary": [part]}]}),
+        piece({"content": [{"type": "text", "text": "x"}]}),
+        end(),
+        DONE,
+    )
+    assert [c.reasoning for c in chunks] == ["Hm.", None, None]
+    assert "".join(chunk.delta for chunk in chunks) == "x"
+    assert chunks[-1].provider_data is None
+
+
 def test_an_object_in_the_place_of_its_text_becomes_text():
     chunks = chunks_of(piece({"content": {"title": "Äpfel"}}), end(), DONE)
     assert "".join(chunk.delta for chunk in chunks) == '{"title": "Äpfel"}'
