@@ -214,11 +214,11 @@ def run_info(args: Namespace) -> int:
 
 
 def _say_info(ref: str, model: RegistryModel, catalogue: Catalogue) -> None:
-    prices = {
-        name: getattr(model, f"dollars_per_million_tokens_{field}")
-        for field, name in _PRICES.items()
-        if getattr(model, f"dollars_per_million_tokens_{field}") is not None
-    }
+    prices: dict[str, str] = {}
+    for field, name in _PRICES.items():
+        usd = getattr(model, f"dollars_per_million_tokens_{field}")
+        if usd is not None:
+            prices[name] = f"{dollars(usd)} per million tokens"
     threshold = model.long_context_threshold_tokens
     if not model.supports_long_context_pricing:
         threshold = None
@@ -228,7 +228,7 @@ def _say_info(ref: str, model: RegistryModel, catalogue: Catalogue) -> None:
         "also called": ", ".join(model.model_aliases),
         "longest input": f"{tokens_text(model.max_input_tokens)} tokens",
         "longest output": f"{tokens_text(model.max_output_tokens)} tokens",
-        **{name: f"{dollars(usd)} per million tokens" for name, usd in prices.items()},
+        **prices,
         "long means above": f"{threshold:,}" if threshold else None,
         "has": ", ".join(need for need in sorted(NEEDS) if has(model, need)) or "-",
         "API": model.api_endpoint,
@@ -278,13 +278,15 @@ def run_refresh(args: Namespace) -> int:
         for row in rows:
             if row.after is not None:
                 models = plural(len(row.after.models), "model")
-                say(f"{describe(row.after)}, {models}, {_than(row.before, row.after)}")
+                say(
+                    f"{describe(row.after)}, {models}, {_compared(row.before, row.after)}"
+                )
     if not rows:
         raise RegistryError(f"{registry.url} has nothing on any provider")
     return report_failures(rows)
 
 
-def _than(before: Catalogue | None, after: Catalogue) -> str:
+def _compared(before: Catalogue | None, after: Catalogue) -> str:
     if before is None:
         return "new"
     if before.version == after.version:
