@@ -278,15 +278,14 @@ def run_refresh(args: Namespace) -> int:
         for row in rows:
             if row.after is not None:
                 models = plural(len(row.after.models), "model")
-                say(
-                    f"{describe(row.after)}, {models}, {_compared(row.before, row.after)}"
-                )
+                versus = _versus(row.before, row.after)
+                say(f"{describe(row.after)}, {models}, {versus}")
     if not rows:
         raise RegistryError(f"{registry.url} has nothing on any provider")
     return report_failures(rows)
 
 
-def _compared(before: Catalogue | None, after: Catalogue) -> str:
+def _versus(before: Catalogue | None, after: Catalogue) -> str:
     if before is None:
         return "new"
     if before.version == after.version:
