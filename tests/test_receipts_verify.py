@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import rfc8785
@@ -21,38 +24,43 @@ from llmring_lite.receipts_line import Sealed, parse_line, seal, unseal
 from llmring_lite.receipts_sign import load_signer, make_key
 from llmring_lite.receipts_verify import Report, load_certificate, verify
 
-
-class Files(NamedTuple):
-    """Good files, of every length that a test needs."""
-
-    folder: Path
-    key: Path
-    other_key: Path
+Lines = list[bytes]
+Data = st.DataObject
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    folder = tmp_path_factory.mktemp("files")
-    make_key(folder / "key")
-    make_key(folder / "other")
-    return Files(folder, folder / "key", folder / "other")
+@cache
+def folder() -> Path:
+    """Where this module's keys and good files are."""
+    name = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, name)
+    return Path(name)
 
 
-def good_lines(files: Files, count: int, signed: bool, name: str = "a") -> list[bytes]:
+@cache
+def key(name: str = "key") -> Path:
+    make_key(folder() / name)
+    return folder() / name
+
+
+def good_lines(count: int, signed: bool = False, name: str = "a") -> Lines:
     """The lines of a file with `count` receipts; those of another `name` differ."""
-    path = files.folder / f"{name}-{count}-{signed}.jsonl"
+    path = folder() / f"{name}-{count}-{signed}.jsonl"
     if path.exists():
         return path.read_bytes().splitlines(keepends=True)
-    return filled(path, count, files.key if signed else None, prefix=name)
+    return filled(path, count, key() if signed else None, prefix=name)
 
 
-def verified(lines: list[bytes] | bytes, **options: Any) -> Report:
+def is_signed(lines: Lines) -> bool:
+    return b'"public_key":null' not in lines[0]
+
+
+def verified(lines: Lines | bytes, **options: Any) -> Report:
     with stored(lines) as path:
         return verify(path, **options)
 
 
 @contextmanager
-def stored(lines: list[bytes] | bytes) -> Iterator[Path]:
+def stored(lines: Lines | bytes) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "receipts.jsonl"
         path.write_bytes(lines if isinstance(lines, bytes) else b"".join(lines))
@@ -63,9 +71,9 @@ def found(report: Report) -> tuple[int, str] | None:
     return report.problem and (report.problem.line, report.problem.reason)
 
 
-def checkpoint(files: Files, lines: list[bytes], signed: bool) -> Sealed:
+def checkpoint(lines: Lines) -> Sealed:
     with stored(lines) as path:
-        record = certify(path, str(files.key) if signed else None, START)
+        record = certify(path, str(key()), START)
         (path.parent / "checkpoint").write_text(json.dumps(record, indent=4))
         return load_certificate(path.parent / "checkpoint")
 
@@ -84,50 +92,46 @@ def canonical(record: dict[str, Any]) -> bytes:
 
 
 COUNTS = st.integers(1, 9)
-SIGNED = st.booleans()
+FILES = st.builds(good_lines, COUNTS, st.booleans())
+LONG_FILES = st.builds(good_lines, st.integers(2, 9), st.booleans())
+PLAIN_FILES = st.builds(good_lines, COUNTS)
+LONG_PLAIN_FILES = st.builds(good_lines, st.integers(2, 9))
+SIGNED_FILES = st.builds(good_lines, COUNTS, st.just(True))
 
 
-@given(COUNTS, SIGNED)
-def test_a_file_as_it_was_written_is_good(
-    files: Files, count: int, signed: bool
-) -> None:
-    lines = good_lines(files, count, signed)
+@given(FILES)
+def test_a_file_as_it_was_written_is_good(lines: Lines) -> None:
     report = verified(lines)
     assert report.ok
+    count = len(lines) - 1
     assert (report.lines, report.receipts, report.mended) == (count + 1, count, 0)
     assert report.seq == count
     assert report.hash == json.loads(lines[-1])["hash"]
-    assert (report.public_key is not None) == signed
-    assert verified(lines, checkpoint=checkpoint(files, lines, signed)).ok
+    assert (report.public_key is not None) == is_signed(lines)
+    assert verified(lines, checkpoint=checkpoint(lines)).ok
 
 
 # Edited ---------------------------------------------------------------------------
 
 
 @settings(max_examples=300)
-@given(COUNTS, SIGNED, st.data())
-def test_any_other_byte_is_found_in_its_line(
-    files: Files, count: int, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, signed)
-    at = data.draw(st.integers(0, count))
+@given(FILES, st.data())
+def test_any_other_byte_is_found_in_its_line(lines: Lines, data: Data) -> None:
+    at = data.draw(st.integers(0, len(lines) - 1))
     place = data.draw(st.integers(0, len(lines[at]) - 2))
     byte = data.draw(st.integers(0, 255).filter(lambda b: b != ord("\n")))
     assume(byte != lines[at][place])
+    reasons = ("edited", "wrong_key") if is_signed(lines) else ("edited",)
     line = bytearray(lines[at])
     line[place] = byte
     lines[at] = bytes(line)
     # Of a signed line the signature itself is no part of what was hashed.
-    reasons = ("edited", "wrong_key") if signed else ("edited",)
     assert found(verified(lines)) in [(at + 1, reason) for reason in reasons]
 
 
-@given(COUNTS, SIGNED, st.data())
-def test_another_value_is_found_in_its_line(
-    files: Files, count: int, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, signed)
-    at = data.draw(st.integers(0, count))
+@given(FILES, st.data())
+def test_another_value_is_found_in_its_line(lines: Lines, data: Data) -> None:
+    at = data.draw(st.integers(0, len(lines) - 1))
     record = json.loads(lines[at])
     name = data.draw(st.sampled_from(sorted(set(record) - {"signature"})))
     value = data.draw(st.none() | st.integers(0, 9) | st.text("ab", max_size=3))
@@ -157,29 +161,27 @@ def test_another_value_is_found_in_its_line(
         lambda line: b"[" * 100_000 + b"\n",
     ],
 )
-def test_another_spelling_of_the_same_is_found(files: Files, spell: Any) -> None:
-    lines = good_lines(files, 3, False)
+def test_another_spelling_of_the_same_is_found(spell: Any) -> None:
+    lines = good_lines(3)
     assert spell(lines[1]) != lines[1]
     lines[1] = spell(lines[1])
     assert found(verified(lines)) == (2, "edited")
 
 
-@given(COUNTS, st.data())
+@given(PLAIN_FILES, st.data())
 def test_a_line_edited_and_hashed_anew_is_found_by_the_next(
-    files: Files, count: int, data: st.DataObject
+    lines: Lines, data: Data
 ) -> None:
-    lines = good_lines(files, count, False)
-    at = data.draw(st.integers(0, count - 1))
+    at = data.draw(st.integers(0, len(lines) - 2))
     lines[at] = forged(lines[at], added="x")
     assert found(verified(lines)) == (at + 1, "edited")
 
 
-@given(COUNTS, st.data())
+@given(SIGNED_FILES, st.data())
 def test_a_line_edited_and_hashed_anew_is_found_by_its_signature(
-    files: Files, count: int, data: st.DataObject
+    lines: Lines, data: Data
 ) -> None:
-    lines = good_lines(files, count, True)
-    at = data.draw(st.integers(0, count))
+    at = data.draw(st.integers(0, len(lines) - 1))
     signature = json.loads(lines[at])["signature"]
     texts = json.loads(forged(lines[at], added="x"))
     texts["signature"] = signature
@@ -189,9 +191,9 @@ def test_a_line_edited_and_hashed_anew_is_found_by_its_signature(
     assert found(verified(lines)) == (at + 1, "wrong_key")
 
 
-def test_a_whole_chain_made_anew_is_found_by_a_checkpoint(files: Files) -> None:
-    lines = good_lines(files, 5, False)
-    kept = checkpoint(files, lines[:4], False)
+def test_a_whole_chain_made_anew_is_found_by_a_checkpoint() -> None:
+    lines = good_lines(5)
+    kept = checkpoint(lines[:4])
     header = json.loads(lines[0])
     anew = [lines[0]]
     for number, line in enumerate(lines[1:], 1):
@@ -204,13 +206,12 @@ def test_a_whole_chain_made_anew_is_found_by_a_checkpoint(files: Files) -> None:
 # Removed, truncated ---------------------------------------------------------------
 
 
-@given(st.integers(2, 9), SIGNED, st.data())
+@given(LONG_FILES, st.data())
 def test_lines_removed_from_beginning_or_middle_are_missed(
-    files: Files, count: int, signed: bool, data: st.DataObject
+    lines: Lines, data: Data
 ) -> None:
-    lines = good_lines(files, count, signed)
-    first = data.draw(st.integers(0, count - 1))
-    last = data.draw(st.integers(first, count - 1))
+    first = data.draw(st.integers(0, len(lines) - 2))
+    last = data.draw(st.integers(first, len(lines) - 2))
     del lines[first : last + 1]
     report = verified(lines)
     assert found(report) == (first + 1, "removed")
@@ -218,25 +219,21 @@ def test_lines_removed_from_beginning_or_middle_are_missed(
     assert f"{last - first + 1} line" in report.problem.message
 
 
-@given(COUNTS, SIGNED, st.data())
-def test_a_cut_inside_a_line_is_found(
-    files: Files, count: int, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, signed)
-    at = data.draw(st.integers(0, count))
+@given(FILES, st.data())
+def test_a_cut_inside_a_line_is_found(lines: Lines, data: Data) -> None:
+    at = data.draw(st.integers(0, len(lines) - 1))
     size = data.draw(st.integers(1, len(lines[at]) - 1))
     cut = b"".join(lines[:at]) + lines[at][:size]
     assert found(verified(cut)) == (at + 1, "truncated")
 
 
-@given(COUNTS, SIGNED, st.data())
+@given(FILES, st.data())
 def test_lines_removed_at_the_end_are_missed_by_a_checkpoint(
-    files: Files, count: int, signed: bool, data: st.DataObject
+    lines: Lines, data: Data
 ) -> None:
-    lines = good_lines(files, count, signed)
-    covered = data.draw(st.integers(1, count))
-    kept = checkpoint(files, lines[: covered + 1], signed)
-    left = data.draw(st.integers(1, count + 1))
+    covered = data.draw(st.integers(1, len(lines) - 1))
+    kept = checkpoint(lines[: covered + 1])
+    left = data.draw(st.integers(1, len(lines)))
     report = verified(lines[:left], checkpoint=kept)
     assert verified(lines[:left]).ok
     assert found(report) == (None if left > covered else (left + 1, "truncated"))
@@ -249,91 +246,71 @@ def test_an_empty_file_is_truncated() -> None:
 # Reordered, inserted --------------------------------------------------------------
 
 
-@given(st.integers(2, 9), SIGNED, st.data())
-def test_exchanged_lines_are_found(
-    files: Files, count: int, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, signed)
-    one = data.draw(st.integers(0, count - 1))
-    two = data.draw(st.integers(one + 1, count))
+@given(LONG_FILES, st.data())
+def test_exchanged_lines_are_found(lines: Lines, data: Data) -> None:
+    one = data.draw(st.integers(0, len(lines) - 2))
+    two = data.draw(st.integers(one + 1, len(lines) - 1))
     lines[one], lines[two] = lines[two], lines[one]
     assert found(verified(lines)) == (one + 1, "reordered")
 
 
-@given(st.integers(2, 9), SIGNED, st.data())
-def test_a_line_moved_is_found(
-    files: Files, count: int, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, signed)
-    origin = data.draw(st.integers(0, count))
-    target = data.draw(st.integers(0, count).filter(lambda n: n != origin))
+@given(LONG_FILES, st.data())
+def test_a_line_moved_is_found(lines: Lines, data: Data) -> None:
+    origin = data.draw(st.integers(0, len(lines) - 1))
+    target = data.draw(st.integers(0, len(lines) - 1).filter(lambda n: n != origin))
     lines.insert(target, lines.pop(origin))
     assert found(verified(lines)) == (min(origin, target) + 1, "reordered")
 
 
-@given(COUNTS, SIGNED, st.data())
-def test_a_line_that_comes_twice_is_found(
-    files: Files, count: int, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, signed)
-    origin = data.draw(st.integers(0, count))
-    target = data.draw(st.integers(0, count + 1))
+@given(FILES, st.data())
+def test_a_line_that_comes_twice_is_found(lines: Lines, data: Data) -> None:
+    origin = data.draw(st.integers(0, len(lines) - 1))
+    target = data.draw(st.integers(0, len(lines)))
     lines.insert(target, lines[origin])
     # Beside itself, either of the two is the one too many.
     expected = target + 1 if target != origin else target + 2
     assert found(verified(lines)) == (expected, "inserted")
 
 
-@given(COUNTS, SIGNED, st.data())
-def test_a_line_of_another_file_is_found(
-    files: Files, count: int, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, signed)
-    stranger = data.draw(st.sampled_from(good_lines(files, 12, signed, "b")))
-    target = data.draw(st.integers(0, count))
+@given(FILES, st.data())
+def test_a_line_of_another_file_is_found(lines: Lines, data: Data) -> None:
+    stranger = data.draw(st.sampled_from(good_lines(12, is_signed(lines), "b")))
+    target = data.draw(st.integers(0, len(lines) - 1))
     lines.insert(target, stranger)
     assert found(verified(lines)) == (target + 1, "inserted")
 
 
-@given(st.integers(2, 9), st.data())
-def test_a_forged_line_in_the_middle_is_found(
-    files: Files, count: int, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, False)
-    target = data.draw(st.integers(1, count))
+@given(LONG_PLAIN_FILES, st.data())
+def test_a_forged_line_in_the_middle_is_found(lines: Lines, data: Data) -> None:
+    target = data.draw(st.integers(1, len(lines) - 1))
     before = json.loads(lines[target - 1])
     stranger = forged(lines[1], seq=target, prev=before["hash"], receipt_id="forged")
     lines.insert(target, stranger)
     assert found(verified(lines)) == (target + 1, "inserted")
 
 
-@given(COUNTS, st.data())
-def test_a_forged_line_in_a_signed_file_is_found(
-    files: Files, count: int, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, True)
-    target = data.draw(st.integers(1, count + 1))
-    key = data.draw(st.sampled_from([None, files.other_key]))
+@given(SIGNED_FILES, st.data())
+def test_a_forged_line_in_a_signed_file_is_found(lines: Lines, data: Data) -> None:
+    target = data.draw(st.integers(1, len(lines)))
+    author = data.draw(st.sampled_from([None, key("other")]))
     before = json.loads(lines[target - 1])
     stranger = forged(
-        lines[1], key, seq=target, prev=before["hash"], receipt_id="forged"
+        lines[1], author, seq=target, prev=before["hash"], receipt_id="forged"
     )
     lines.insert(target, stranger)
     assert found(verified(lines)) == (target + 1, "wrong_key")
 
 
 @pytest.mark.parametrize("place", [{"seq": None}, {"seq": -4}, {"seq": "7"}])
-def test_a_line_without_a_place_is_found(files: Files, place: dict[str, Any]) -> None:
-    lines = good_lines(files, 3, False)
+def test_a_line_without_a_place_is_found(place: dict[str, Any]) -> None:
+    lines = good_lines(3)
     lines.insert(2, forged(lines[2], **place))
     assert found(verified(lines)) == (3, "inserted")
 
 
-@given(st.binary(max_size=300), SIGNED, st.data())
-def test_noise_is_found(
-    files: Files, noise: bytes, signed: bool, data: st.DataObject
-) -> None:
-    lines = good_lines(files, 4, signed)
+@given(st.binary(max_size=300), st.booleans(), st.data())
+def test_noise_is_found(noise: bytes, signed: bool, data: Data) -> None:
+    lines = good_lines(4, signed)
     target = data.draw(st.integers(0, 5))
     noise = noise.replace(b"\n", b"") + b"\n"
     report = verified([*lines[:target], noise, *lines[target:]])
@@ -343,48 +320,40 @@ def test_noise_is_found(
 # Keys -----------------------------------------------------------------------------
 
 
-@given(COUNTS, st.data())
-def test_a_line_signed_by_another_key_is_found(
-    files: Files, count: int, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, True)
-    at = data.draw(st.integers(0, count))
-    lines[at] = forged(lines[at], files.other_key)
+@given(SIGNED_FILES, st.data())
+def test_a_line_signed_by_another_key_is_found(lines: Lines, data: Data) -> None:
+    at = data.draw(st.integers(0, len(lines) - 1))
+    lines[at] = forged(lines[at], key("other"))
     assert found(verified(lines)) == (at + 1, "wrong_key")
 
 
-@given(COUNTS, st.data())
-def test_a_missing_signature_is_found(
-    files: Files, count: int, data: st.DataObject
-) -> None:
-    lines = good_lines(files, count, True)
-    at = data.draw(st.integers(0, count))
+@given(SIGNED_FILES, st.data())
+def test_a_missing_signature_is_found(lines: Lines, data: Data) -> None:
+    at = data.draw(st.integers(0, len(lines) - 1))
     lines[at] = forged(lines[at])
     assert found(verified(lines)) == (at + 1, "wrong_key")
 
 
 def test_a_file_signed_by_someone_else_is_found_if_the_key_is_named(
-    files: Files, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    lines = filled(tmp_path / "r.jsonl", 3, files.other_key)
-    mine = load_signer(files.key).public_key
-    theirs = load_signer(files.other_key).public_key
+    lines = filled(tmp_path / "r.jsonl", 3, key("other"))
+    mine = load_signer(key()).public_key
+    theirs = load_signer(key("other")).public_key
     assert verified(lines).ok
     assert verified(lines, public_key=theirs).ok
     assert found(verified(lines, public_key=mine)) == (1, "wrong_key")
 
 
-def test_an_unsigned_file_is_not_signed_by_anyone(files: Files) -> None:
-    lines = good_lines(files, 3, False)
-    mine = load_signer(files.key).public_key
+def test_an_unsigned_file_is_not_signed_by_anyone() -> None:
+    lines = good_lines(3)
+    mine = load_signer(key()).public_key
     assert found(verified(lines, public_key=mine)) == (1, "wrong_key")
 
 
-def test_signatures_taken_out_of_a_whole_file_are_found_if_the_key_is_named(
-    files: Files,
-) -> None:
-    lines = good_lines(files, 3, True)
-    mine = load_signer(files.key).public_key
+def test_signatures_taken_out_of_a_whole_file_are_found_if_the_key_is_named() -> None:
+    lines = good_lines(3, True)
+    mine = load_signer(key()).public_key
     anew: list[bytes] = []
     for line in lines:
         prev = json.loads(anew[-1])["hash"] if anew else "0" * 64
@@ -397,16 +366,16 @@ def test_signatures_taken_out_of_a_whole_file_are_found_if_the_key_is_named(
 # Checkpoints ----------------------------------------------------------------------
 
 
-def test_a_checkpoint_of_another_file_does_not_fit(files: Files) -> None:
-    kept = checkpoint(files, good_lines(files, 3, False, "b"), False)
-    report = verified(good_lines(files, 3, False), checkpoint=kept)
+def test_a_checkpoint_of_another_file_does_not_fit() -> None:
+    kept = checkpoint(good_lines(3, False, "b"))
+    report = verified(good_lines(3), checkpoint=kept)
     assert found(report) == (1, "edited")
 
 
-def test_a_checkpoint_must_be_signed_by_the_key_of_the_file(files: Files) -> None:
-    lines = good_lines(files, 3, True)
-    kept = checkpoint(files, lines, True)
-    record = json.loads(forged(json.dumps(kept.record).encode(), files.other_key))
+def test_a_checkpoint_must_be_signed_by_the_key_of_the_file() -> None:
+    lines = good_lines(3, True)
+    kept = checkpoint(lines)
+    record = json.loads(forged(json.dumps(kept.record).encode(), key("other")))
     with pytest.raises(ReceiptError, match="not signed by the key"):
         verified(lines, checkpoint=sealed(record))
 
@@ -417,8 +386,8 @@ def sealed(record: dict[str, Any]) -> Sealed:
     return found_line
 
 
-def test_an_edited_checkpoint_is_refused(files: Files, tmp_path: Path) -> None:
-    kept = checkpoint(files, good_lines(files, 3, False), False)
+def test_an_edited_checkpoint_is_refused(tmp_path: Path) -> None:
+    kept = checkpoint(good_lines(3))
     for content in (
         json.dumps({**kept.record, "seq": 1}),
         "{}",
@@ -432,8 +401,8 @@ def test_an_edited_checkpoint_is_refused(files: Files, tmp_path: Path) -> None:
         load_certificate(tmp_path / "none")
 
 
-def test_a_receipt_is_no_checkpoint(files: Files) -> None:
-    lines = good_lines(files, 3, False)
+def test_a_receipt_is_no_checkpoint() -> None:
+    lines = good_lines(3)
     receipt_line = unseal(lines[1][:-1])
     assert receipt_line is not None
     with pytest.raises(ReceiptError, match="checkpoint"):
@@ -448,21 +417,21 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         verify(tmp_path / "none")
 
 
-def test_a_version_of_the_future_is_an_error(files: Files) -> None:
-    lines = good_lines(files, 1, False)
+def test_a_version_of_the_future_is_an_error() -> None:
+    lines = good_lines(1)
     with pytest.raises(ReceiptError, match="version 2"):
         verified([forged(lines[0], version=2)])
 
 
-def test_another_header_is_none(files: Files) -> None:
-    lines = good_lines(files, 1, False)
+def test_another_header_is_none() -> None:
+    lines = good_lines(1)
     assert found(verified([forged(lines[0], format="other")])) == (1, "edited")
 
 
-def test_a_line_without_end_is_not_read_into_memory(files: Files) -> None:
+def test_a_line_without_end_is_not_read_into_memory() -> None:
     import tracemalloc
 
-    lines = good_lines(files, 3, False)
+    lines = good_lines(3)
     endless = b"".join(lines) + b"x" * (8 << 20)
     with stored(endless) as path:
         del endless
@@ -474,12 +443,12 @@ def test_a_line_without_end_is_not_read_into_memory(files: Files) -> None:
     assert peak < 4 << 20
 
 
-def test_memory_does_not_grow_with_the_file(files: Files) -> None:
+def test_memory_does_not_grow_with_the_file() -> None:
     import tracemalloc
 
     peaks = []
     for count in (50, 2000):
-        lines = [good_lines(files, 1, False)[0]]
+        lines = [good_lines(1)[0]]
         for number in range(count):
             prev = parse_line(lines[-1])["hash"]
             place = {"kind": "receipt", "seq": number + 1, "prev": prev}
