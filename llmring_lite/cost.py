@@ -31,6 +31,7 @@ UNKNOWN_MODEL: Final = "model_not_in_registry"
 NO_PRICE: Final = "no_pricing_in_registry"
 """The registry has the model, but not both its input and its output price."""
 
+_PREFIX: Final = "dollars_per_million_tokens_"
 # A price of 1 USD per million tokens is this many units a token.
 _UNITS_PER_PRICE: Final = 10**9
 _UNITS_PER_USD: Final = 10**15
@@ -62,11 +63,10 @@ class Rates(NamedTuple):
 
 def rates_of(model: RegistryModel) -> Rates | None:
     """The prices of a model; None if its input or its output price is unknown."""
-    prefix = "dollars_per_million_tokens_"
 
     def units(name: str, otherwise: int) -> int:
         """A price: exact to nine decimals of a dollar per million tokens."""
-        usd = getattr(model, prefix + name)
+        usd = getattr(model, _PREFIX + name)
         return otherwise if usd is None else round(usd * _UNITS_PER_PRICE)
 
     given, output = units("input", -1), units("output", -1)
@@ -172,14 +172,8 @@ def find_rates(ref: str, find: Find) -> Rates | str:
     return rates_of(_with_cache_price(model, find)) or NO_PRICE
 
 
-_PLAIN: Final = (
-    "dollars_per_million_tokens_input",
-    "dollars_per_million_tokens_output",
-)
-_CACHED: Final = (
-    "dollars_per_million_tokens_cache_read",
-    "dollars_per_million_tokens_cached_input",
-)
+_PLAIN: Final = (f"{_PREFIX}input", f"{_PREFIX}output")
+_CACHED: Final = (f"{_PREFIX}cache_read", f"{_PREFIX}cached_input")
 
 
 def _with_cache_price(model: RegistryModel, find: Find) -> RegistryModel:

@@ -62,12 +62,8 @@ _Queue: TypeAlias = SimpleQueue[dict[str, Any] | Event | None]
 log = logging.getLogger("llmring_lite")
 
 
-def check_server_url(url: str) -> str:
-    """The URL without a slash at its end.
-
-    Raises:
-        InvalidRequestError: It is no URL that an API key may be sent to.
-    """
+def _checked_url(url: str) -> str:
+    """Without a slash at its end."""
     url = url.strip().rstrip("/")
     try:
         origin = parse_origin(url)
@@ -81,12 +77,8 @@ def check_server_url(url: str) -> str:
     return url
 
 
-def check_api_key(api_key: str | None) -> str | None:
-    """The key as it goes into a header, None for none.
-
-    Raises:
-        InvalidRequestError: It can't go there; the message does not show it.
-    """
+def _checked_key(api_key: str | None) -> str | None:
+    """As it goes into a header; no message shows it."""
     key = (api_key or "").strip()
     if not (key.isascii() and key.isprintable()):
         raise InvalidRequestError(
@@ -133,7 +125,6 @@ def open_post(url: str, api_key: str | None) -> Post:
     it in its `routers/usage.py`.
 
     Args:
-        url: Checked by `check_server_url`.
         api_key: None sends no credential.
     """
     # In the background, and only where it is wanted: it loads `requests`.
@@ -178,10 +169,11 @@ class UsageLog:
         """Nothing is sent before the first record.
 
         Raises:
-            InvalidRequestError: The URL can't be used.
+            InvalidRequestError: No API key may be sent to that URL, or the key can't go
+                into a header.
         """
-        self.server_url = check_server_url(server_url)
-        self._api_key = check_api_key(api_key)
+        self.server_url = _checked_url(server_url)
+        self._api_key = _checked_key(api_key)
         self._options = (open_post, max_queued, retries)
         # By process: a thread doesn't survive a fork, and a lock may survive it locked.
         self._senders: dict[int, _Sender] = {}
