@@ -244,13 +244,15 @@ def run_upgrade(args: Namespace) -> int:
         if not args.json:
             say(_upgrade_text(registry, binding, refs))
         if not args.dry_run:
-            lockfile_edit.bind(
+            result = lockfile_edit.bind(
                 lockfile.path or "",
                 binding.alias,
                 refs,
                 profile=profile,
                 conditions=_carried(binding, refs),
             )
+            for notice in result.notices:
+                complain(notice, kind="note")
     if args.json:
         say_json(changes)
     if changes:

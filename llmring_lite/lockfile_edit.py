@@ -60,8 +60,7 @@ class EditResult(NamedTuple):
         path: The file.
         changed: False if the file said so already and was left alone.
         lockfile: The file as it is now.
-        notices: What the user should know, such as comments that were lost. They are
-            logged as warnings, too.
+        notices: What the user should know, such as comments that were lost.
     """
 
     path: Path
@@ -282,11 +281,6 @@ def _edit(
         lockfile = _checked(new, old, name, task)
         if new.text != text:
             write_atomic(name, new.text)
-    if notices:
-        import logging  # most edits have nothing to say
-
-        for notice in notices:
-            logging.getLogger("llmring_lite").warning("%s: %s", name, notice)
     return EditResult(Path(name), new.text != text, lockfile, tuple(notices))
 
 

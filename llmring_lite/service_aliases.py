@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmring_lite import keys
 from llmring_lite.dispatch import Dispatcher
-from llmring_lite.exceptions import ModelNotFoundError
+from llmring_lite.exceptions import LockfileValidationError, ModelNotFoundError
 from llmring_lite.facts import Facts, fetch
 from llmring_lite.lockfile import LOCKFILE_NAME, Lockfile, bundled_path
 from llmring_lite.routing import Router
 
 if TYPE_CHECKING:
+    from llmring_lite.lockfile_edit import EditResult
     from llmring_lite.registry import RegistryModel
     from llmring_lite.registry_client import Registry
 
@@ -127,17 +128,24 @@ class AliasMethods:
             RegistryError: No model matches a pattern and its constraints.
         """
         path = self._writable_path()
-        models = models.split(",") if isinstance(models, str) else list(models)
+        if isinstance(models, str):
+            models = models.split(",")
+        elif not isinstance(models, Iterable):
+            raise LockfileValidationError(
+                f"can't bind {alias!r}: models must be a str or several, not "
+                f"{type(models).__name__}"
+            )
+        models = list(models)
         if any("*" in model for model in models if isinstance(model, str)):
             from llmring_lite.registry_select import pin  # few bind, fewer by pattern
 
             models, options["constraints"] = pin(
                 models, options.get("constraints") or {}, self.registry.catalogue
             )
-        lockfile_edit().bind(
-            path, alias, models, profile=self._router.profile(profile), **options
+        profile = self._router.profile(profile)
+        self._edited(
+            lockfile_edit().bind(path, alias, models, profile=profile, **options)
         )
-        self._use(path)
 
     def unbind_alias(self, alias: str, profile: str | None = None) -> None:
         """Remove an alias from the lockfile on disk, at once.
@@ -145,9 +153,10 @@ class AliasMethods:
         Raises:
             AliasNotFoundError: It is not bound in the profile.
         """
-        path = self._writable_path()
-        lockfile_edit().unbind(path, alias, profile=self._router.profile(profile))
-        self._use(path)
+        profile = self._router.profile(profile)
+        self._edited(
+            lockfile_edit().unbind(self._writable_path(), alias, profile=profile)
+        )
 
     def init_lockfile(
         self, path: str | os.PathLike[str] | None = None, force: bool = False
@@ -192,6 +201,15 @@ class AliasMethods:
                 model=candidate.model,
             )
         return model
+
+    def _edited(self, result: EditResult) -> None:
+        """Go on with the lockfile as it is now, and log what is to be known of it."""
+        if result.notices:
+            import logging  # most edits have nothing to say
+
+            for notice in result.notices:
+                logging.getLogger("llmring_lite").warning("%s: %s", result.path, notice)
+        self._use(result.path)
 
     def _writable_path(self) -> Path:
         """The lockfile to change: never the one inside the package."""

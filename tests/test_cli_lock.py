@@ -214,6 +214,16 @@ def test_bind_changes_the_models_and_nothing_else(
     assert "# keep it cheap" in text
 
 
+def test_a_new_profile_is_said_once(
+    lockfile: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert main(["bind", "a", "mock:x", "--profile", "prd"]) == 0
+    assert capsys.readouterr().err.count("the profile 'prd' is new") == 1
+    assert caplog.text == ""  # without a handler, Python prints warnings on stderr
+
+
 def test_bind_takes_every_option_of_the_format(lockfile: Path) -> None:
     assert main(["bind", "a", "mock:x,mock:y", "--strategy", "split",
                  "--weights", "80,20", "--sticky-by", "user",

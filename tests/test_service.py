@@ -1109,6 +1109,14 @@ def test_bind_and_unbind_write_the_file_at_once(write: Write) -> None:
         ring.unbind_alias("new")
 
 
+def test_what_is_to_be_known_of_a_binding_is_logged(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(LOCKFILE)
+    LLMRing().bind_alias("x", "mock:echo", profile="prd")
+    assert "the profile 'prd' is new" in caplog.text
+
+
 def test_binding_without_a_lockfile_makes_one_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1125,9 +1133,9 @@ def test_binding_without_a_lockfile_makes_one_here(
 def test_an_impossible_binding_is_refused_and_nothing_written(write: Write) -> None:
     path = write(LOCKFILE)
     before = path.read_bytes()
-    for models in ("nowhere:m", "unbound-alias", []):
-        with pytest.raises(LockfileValidationError):
-            LLMRing().bind_alias("x", models)
+    for models in ("nowhere:m", "unbound-alias", [], [None], None, 5):
+        with pytest.raises(LockfileValidationError, match="can't bind 'x'"):
+            LLMRing().bind_alias("x", models)  # type: ignore[arg-type]
     assert path.read_bytes() == before
 
 
