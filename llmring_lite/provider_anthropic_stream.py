@@ -130,6 +130,10 @@ class _Reply:
         if block.role == "structure" and self._structure is None:
             self._structure = block
             self._held.clear()
+        elif block.role == "fallback":
+            # A plain reply names the model that took over from the one that declined.
+            to = block.wire.get("to") or {}
+            self._envelope["model"] = to.get("model") or self._envelope.get("model")
         # Compatible servers may put the beginning of a text here, or all of it.
         for word in ("text", "thinking"):
             if block.role == word and block.wire.get(word):
@@ -189,7 +193,11 @@ class _Reply:
             {k: v for k, v in payload.items() if k not in _NOT_ENVELOPE}
         )
         self._envelope.update(
-            {k: v for k, v in payload["delta"].items() if v is not None}
+            {
+                key: value
+                for key, value in payload["delta"].items()
+                if value is not None or key == "stop_details"
+            }
         )
         self._usage.update(
             {k: v for k, v in (payload.get("usage") or {}).items() if v is not None}

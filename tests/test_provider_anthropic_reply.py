@@ -544,6 +544,29 @@ def test_blocks_in_the_start_of_a_message_count() -> None:
     assert (streamed.finish_reason, streamed.usage) == ("tool_calls", plain.usage)
 
 
+def test_a_stream_names_the_model_that_took_over() -> None:
+    # https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback
+    hop = {"from": {"model": "claude-opus-5"}, "to": {"model": "claude-opus-4-8"}}
+    response = streamed([{"type": "fallback", **hop}, TEXT])
+    assert response.model == "claude-opus-4-8"
+    assert response.raw is not None
+    assert response.raw["model"] == "claude-opus-4-8"
+
+
+def test_the_end_of_a_stream_takes_back_a_refusal_of_its_start() -> None:
+    details = {"type": "refusal", "explanation": "No."}
+    message = {"model": "m", "content": [], "stop_details": details}
+    change = {"stop_reason": "end_turn", "stop_details": None}
+    response = assemble(
+        chunks_of(
+            event("message_start", message=message),
+            event("message_delta", delta=change),
+            event("message_stop"),
+        )
+    )
+    assert (response.finish_reason, response.refusal) == ("stop", None)
+
+
 def test_a_body_without_a_model_is_a_reply() -> None:
     body = {"type": "message", "content": [TEXT], "stop_reason": "end_turn"}
     response = WIRE.parse_response(body, REQUEST)
