@@ -187,12 +187,13 @@ def parse_error(
 
     The caller fills in provider and model.
     """
-    facts = _read(_value(body))
+    value = _value(body)
+    facts = _read(value)
     lower = {name.lower(): value for name, value in (headers or {}).items()}
     error_class = _classify(status, facts)
     retry_after = parse_retry_after(lower, now)
     return error_class(
-        facts.message[:_MESSAGE_LIMIT] or _stand_in(status, facts),
+        (facts.message or _stand_in(status, facts, value))[:_MESSAGE_LIMIT],
         status_code=status,
         code=_telling_code(facts.codes),
         request_id=find_request_id(lower) or facts.request_id,
@@ -258,9 +259,15 @@ def _should_retry(
     return said
 
 
-def _stand_in(status: int | None, facts: _Facts) -> str:
+def _stand_in(status: int | None, facts: _Facts, value: Any) -> str:
+    """For an error without a message; one of unknown form is quoted."""
     known = [*([f"HTTP {status}"] if status else []), *facts.codes]
-    return f"the provider sent an error without a message ({', '.join(known) or '?'})"
+    text = f"the provider sent an error without a message ({', '.join(known) or '?'})"
+    return (
+        f"{text}: {json.dumps(value, default=str)}"
+        if value and not facts.codes
+        else text
+    )
 
 
 # Reading an error of any shape ---------------------------------------------------

@@ -376,6 +376,14 @@ def test_an_error_without_words_still_says_what_is_known(body):
     assert parse_error(body).message
 
 
+def test_an_error_of_unknown_form_is_quoted():
+    # Portkey's, with another server's error in it.
+    error = parse_error({"html-message": '{"error": "Bad key"}'}, status=401)
+    assert isinstance(error, ProviderAuthenticationError)
+    assert "HTTP 401" in error.message
+    assert "Bad key" in error.message
+
+
 def test_an_endless_message_is_cut():
     assert len(parse_error({"error": "x" * 10_000}).message) < 3000
 
