@@ -244,7 +244,7 @@ _catalogues: dict[str, Catalogue] = {}
 
 
 def _snapshot() -> dict[str, Any]:
-    """What `tools/build_snapshot.py` made: for each provider rows under `columns`.
+    """What `.ci/build_snapshot.py` made: for each provider rows under `columns`.
 
     What is true or false is one string a model, a character for each of `flags`.
     """

@@ -93,7 +93,7 @@ def test_the_script_builds_the_snapshot_that_ships(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,
-            str(PACKAGE.parent / "tools" / "build_snapshot.py"),
+            str(PACKAGE.parent / ".ci" / "build_snapshot.py"),
             str(REGISTRY),
             "--out",
             str(out),

@@ -1,6 +1,6 @@
 """Build llmring_lite/registry_snapshot.json from a registry's data.
 
-    python tools/build_snapshot.py REGISTRY_FOLDER [--out FILE]
+    python .ci/build_snapshot.py REGISTRY_FOLDER [--out FILE]
 
 The folder has the registry's layout: PROVIDER/models.json. What is kept are facts:
 names, aliases, limits, prices, capabilities, status, version and date; no descriptions.
