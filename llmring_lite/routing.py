@@ -9,7 +9,8 @@ aliases and with ten thousand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from llmring_lite import keys
 from llmring_lite.exceptions import (
@@ -41,7 +42,8 @@ def _canonical(condition: str) -> str:
     return _SYNONYMS.get(condition, condition)
 
 
-class Candidate(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Candidate:
     """A model of a provider that may serve a call.
 
     Attributes:
@@ -71,7 +73,8 @@ class Candidate(NamedTuple):
         return bool(error.conditions - {"auth"})
 
 
-class Route(NamedTuple):
+@dataclass(eq=False, repr=False, slots=True)
+class Route:
     """What a name means in a profile.
 
     Attributes:
