@@ -40,6 +40,20 @@ def read_env(name: str) -> str | None:
     return None if value is None else os.fsdecode(value)
 
 
+def state_of_env(names: tuple[str, ...]) -> tuple[object, ...]:
+    """Something that changes when one of these variables does."""
+    environ = os.environ
+    data = getattr(environ, "_data", None)
+    if data is None or os.name == "nt":
+        return tuple(map(environ.get, names))
+    return tuple(map(data.get, _encoded(names)))
+
+
+@lru_cache(maxsize=4)
+def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(map(os.fsencode, names))
+
+
 class Secret:
     """A key that no repr, format or traceback shows."""
 

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import requests
-from requests.structures import CaseInsensitiveDict
 
 from llmring_lite._version import __version__
 from llmring_lite.deadline import Deadline
@@ -30,7 +29,7 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     ProviderTimeoutError,
 )
-from llmring_lite.keys import Secret, lookup, parse_origin, read_env
+from llmring_lite.keys import Secret, lookup, parse_origin, state_of_env
 from llmring_lite.provider import Endpoint, HTTPRequest
 from llmring_lite.transport_deadline import Adapter, Exchange, opening
 from llmring_lite.transport_errors import NETWORK_ERRORS, translated
@@ -336,7 +335,8 @@ class Provider:
         prepared.method = method
         prepared.url = url
         prepared.body = body  # type: ignore[assignment]
-        prepared.headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT, **headers})
+        # A plain dict: nobody will look for them in another case.
+        prepared.headers = {"User-Agent": _USER_AGENT, **headers}  # type: ignore[assignment]
         if key is not None:
             # Not through a local variable: tracebacks with locals are logged.
             prepared.headers[self.endpoint.auth_header] = (
@@ -366,7 +366,7 @@ class Provider:
         Worked out anew only when something that it depends on has changed.
         """
         facts = (
-            *map(read_env, _SETTINGS_VARIABLES),
+            *state_of_env(_SETTINGS_VARIABLES),
             session.verify,
             session.cert,
             session.trust_env,

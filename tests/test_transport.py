@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import multiprocessing
@@ -656,6 +657,21 @@ def test_raw_calls_carry_the_key_to_the_endpoint_only(
         provider.client.get(f"{other.url}/models")
         assert SECRET in server.requests[0].headers["x-api-key"]
         assert "x-api-key" not in other.requests[0].headers
+
+
+def test_raw_calls_to_many_hosts_leave_the_endpoint_reachable(opened: Opened) -> None:
+    answer = reply("{}")
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(serving(answer)) for _ in range(8)]
+        provider = opened(servers[0].url)
+        for _ in range(2):
+            for number, server in enumerate(servers):
+                raw = provider.session.get(f"{server.url}/{number}", timeout=5)
+                assert raw.status_code == 200
+            assert post(provider).status == 200
+        paths = [[request.path for request in server.requests] for server in servers]
+        assert paths[0] == ["/0", "/chat"] * 2
+        assert paths[1:] == [[f"/{number}"] * 2 for number in range(1, 8)]
 
 
 def test_raw_calls_have_the_timeout_that_they_give(opened: Opened, unread: str) -> None:
