@@ -322,7 +322,7 @@ class Adapter(HTTPAdapter):
         self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
         origin = request.url.split("/", 3)[:3]
-        place = (*origin, verify, cert, *(proxies or {}).items())
+        place = (*origin, verify, str(cert), *(proxies or {}).items())
         pool = self._pools.get(place)
         if pool is None:
             pool = super().get_connection_with_tls_context(
