@@ -107,6 +107,10 @@ def _guarded(argv: list[str]) -> int:
         complain(str(error) or type(error).__name__)
         _show_traceback()
         return _code_of(error)
+    except ImportError as error:  # says what to install
+        complain(str(error))
+        _show_traceback()
+        return FAILED
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary: a message, no traceback

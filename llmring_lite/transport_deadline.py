@@ -19,16 +19,23 @@ from collections.abc import Iterator
 from http.client import HTTPResponse
 from typing import Any, Final
 
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-)
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from llmring_lite.deadline import Deadline
+
+# requests is content with older versions, and nothing else here depends on urllib3.
+if not hasattr(urllib3.HTTPResponse, "read1"):
+    from importlib.metadata import version
+
+    raise ImportError(
+        "llmring_lite needs urllib3 2.2 or newer, which requests brings along, but "
+        f"{version('urllib3')} is installed: pip install --upgrade urllib3"
+    )
+from urllib3.exceptions import NameResolutionError
 
 POOL_SIZE: Final = 64
 """Idle connections kept for one endpoint: one for each of as many threads."""

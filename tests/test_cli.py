@@ -223,6 +223,30 @@ def test_ctrl_c_in_the_real_process_exits_130(tmp_path: Path) -> None:
 # Streams and terminals -----------------------------------------------------------
 
 
+def test_a_urllib3_that_is_too_old_is_named(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, urllib3\n"
+            "for kind in urllib3.HTTPResponse.__mro__:\n"
+            "    if 'read1' in vars(kind):\n"
+            "        del kind.read1\n"
+            "from llmring_lite.cli import main\n"
+            "sys.exit(main(['chat', 'hi', '--model', 'ollama:m']))",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "needs urllib3 2.2 or newer" in done.stderr
+    assert "pip install --upgrade urllib3" in done.stderr
+    assert "bug" not in done.stderr
+
+
 @pytest.fixture
 def closed_pipe() -> Iterator[int]:
     """The writing end of a pipe that nobody reads."""
