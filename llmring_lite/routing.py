@@ -60,16 +60,15 @@ class Candidate:
     def may_follow(self, error: ProviderError) -> bool:
         """May this candidate be tried after an earlier one failed like that?
 
-        Without conditions on everything but a refused key and a plain 400, or 422 as
-        some call it: there the request itself is at fault, and the next provider
-        would be asked for nothing.
+        Without conditions on everything but a refused key and a plain 400: there the
+        request itself is at fault, and the next provider would be asked for nothing.
         """
         if self.conditions is not None:
             return "any" in self.conditions or not self.conditions.isdisjoint(
                 error.conditions
             )
         if isinstance(error, ProviderResponseError):
-            return error.status_code not in (400, 422)
+            return error.status_code != 400
         return bool(error.conditions - {"auth"})
 
 

@@ -217,10 +217,10 @@ FALLS_BACK = [
     ContentFilterError("x", status_code=400),
     ProviderResponseError("gone", status_code=410),
     ProviderResponseError("conflict", status_code=409),
+    ProviderResponseError("unknown field", status_code=422),
 ]
 STOPS = [
     bad_request(),
-    ProviderResponseError("x", status_code=422),
     ProviderAuthenticationError("x", status_code=401),
     UnsupportedParameterError("x", parameter="seed"),
 ]
