@@ -284,34 +284,12 @@ class Provider:
             raise InvalidRequestError(
                 f"the request for {self.endpoint.name} leads to another host"
             )
-        session = self.session
         prepared = self._prepare(method, url, headers, body, key)
-        adapter = session.get_adapter(prepared.url or "")
-        settings = self._environment_settings(session)
         exchange = Exchange(deadline)
-        for may_be_stale in (True, False):
-            if deadline.expired():
-                raise ProviderTimeoutError(
-                    "the deadline passed before the request was sent",
-                    provider=self.endpoint.name,
-                )
-            if body is not None and not isinstance(body, bytes):
-                body.seek(0)
-            try:
-                with opening(exchange):
-                    response = adapter.send(
-                        prepared,
-                        stream=True,
-                        timeout=deadline.timeout(),
-                        **settings,
-                    )
-                break
-            except NETWORK_ERRORS as error:
-                # The server may close an idle connection at the moment it is used
-                # again. That says nothing about the request.
-                stale = exchange.reused and not exchange.received
-                if not (may_be_stale and stale) or deadline.remaining() <= 0:
-                    raise self.translate(error, exchange) from error
+        try:
+            response = self._sent(prepared, exchange)
+        except NETWORK_ERRORS as error:
+            raise self.translate(error, exchange) from error
         stream = StreamReply(self, response, exchange)
         if 300 <= stream.status < 400:
             stream.close()
@@ -322,6 +300,35 @@ class Provider:
                 status_code=stream.status,
             )
         return stream
+
+    def _sent(
+        self, prepared: requests.PreparedRequest, exchange: Exchange
+    ) -> requests.Response:
+        """Status and headers of the answer. May raise `NETWORK_ERRORS`."""
+        session = self.session
+        adapter = session.get_adapter(prepared.url or "")
+        settings = self._environment_settings(session)
+        body, deadline = prepared.body, exchange.deadline
+        for may_be_stale in (True, False):
+            if deadline.expired():
+                break
+            if body is not None and not isinstance(body, (bytes, str)):
+                body.seek(0)
+            try:
+                with opening(exchange):
+                    return adapter.send(
+                        prepared, stream=True, timeout=deadline.timeout(), **settings
+                    )
+            except NETWORK_ERRORS:
+                # The server may close an idle connection at the moment it is used
+                # again. That says nothing about the request.
+                stale = exchange.reused and not exchange.received
+                if not (may_be_stale and stale):
+                    raise
+        raise ProviderTimeoutError(
+            "the deadline passed before the request was sent",
+            provider=self.endpoint.name,
+        )
 
     def _prepare(
         self,
