@@ -31,7 +31,7 @@ from llmring_lite.exceptions import (
 )
 from llmring_lite.keys import Secret, lookup, parse_origin, state_of_env
 from llmring_lite.provider import Endpoint, HTTPRequest
-from llmring_lite.transport_deadline import Adapter, Exchange, opening
+from llmring_lite.transport_deadline import Adapter, Exchange, opening, settings_for
 from llmring_lite.transport_errors import NETWORK_ERRORS, translated
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
@@ -127,14 +127,11 @@ class StreamReply:
         will be in an instant; a server that keeps the stream open is hung up on.
         """
         if not self._finished:
-            self.exchange.deadline = Deadline(min(0.1, self._left()))
+            self.exchange.deadline = self.exchange.deadline.within(0.1)
             with contextlib.suppress(*NETWORK_ERRORS):
                 rest = self._response.raw.read1(_READ_SIZE, decode_content=True)
                 self._finished = not rest
         self.close()
-
-    def _left(self) -> float:
-        return max(0.0, self.exchange.deadline.remaining())
 
     def close(self) -> None:
         """Hang up, unless the body has been read to its end."""
@@ -317,7 +314,7 @@ class Provider:
             try:
                 with opening(exchange):
                     return adapter.send(
-                        prepared, stream=True, timeout=deadline.timeout(), **settings
+                        prepared, timeout=deadline.timeout(), **settings
                     )
             except NETWORK_ERRORS:
                 # The server may close an idle connection at the moment it is used
@@ -368,10 +365,7 @@ class Provider:
         return prepared
 
     def _environment_settings(self, session: requests.Session) -> dict[str, Any]:
-        """Proxies, CA bundle and client certificate, as `requests` finds them.
-
-        Worked out anew only when something that it depends on has changed.
-        """
+        """As `settings_for`, but worked out anew only when something has changed."""
         facts = (
             *state_of_env(_SETTINGS_VARIABLES),
             session.verify,
@@ -380,15 +374,9 @@ class Provider:
             *session.proxies.items(),
         )
         if self._settings is None or self._settings[0] != facts:
-            settings: dict[str, Any] = {
-                **session.merge_environment_settings(
-                    self.endpoint.base_url, {}, None, None, None
-                )
-            }
-            del settings["stream"]
-            if self._origin.is_loopback and not session.proxies:
-                # `requests` sends even 127.0.0.1 through HTTP_PROXY.
-                settings["proxies"] = {}
+            settings = settings_for(
+                session, self.endpoint.base_url, is_loopback=self._origin.is_loopback
+            )
             self._settings = (facts, settings)
         return self._settings[1]
 

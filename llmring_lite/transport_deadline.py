@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from http.client import HTTPResponse
 from typing import Any, Final
 
+import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -218,14 +219,13 @@ class _TimedConnection(HTTPConnection):
                 self.host, self, cause or socket.gaierror(str(failure))
             ) from failure
         for family, kind, protocol, _, address in addresses:
-            left = exchange.deadline.remaining()
-            if left <= 0:
+            if exchange.deadline.expired():
                 break
             sock = socket.socket(family, kind, protocol)
             try:
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
-                sock.settimeout(None if left == float("inf") else left)
+                sock.settimeout(exchange.deadline.timeout())
                 sock.connect(address)
             except OSError as failure:
                 sock.close()
@@ -309,6 +309,22 @@ class _HTTPSPool(HTTPSConnectionPool):
 
 
 _POOLS: Final = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+def settings_for(
+    session: requests.Session, url: str, *, is_loopback: bool = False
+) -> dict[str, Any]:
+    """Proxies, CA bundle and client certificate, as `requests` finds them.
+
+    For `Adapter.send`, which is to leave the body for later.
+    """
+    settings: dict[str, Any] = {
+        **session.merge_environment_settings(url, {}, True, None, None)
+    }
+    if is_loopback and not session.proxies:
+        # `requests` sends even 127.0.0.1 through HTTP_PROXY.
+        settings["proxies"] = {}
+    return settings
 
 
 class Adapter(HTTPAdapter):

@@ -39,7 +39,7 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     ProviderTimeoutError,
 )
-from llmring_lite.transport_deadline import Adapter, Exchange, opening
+from llmring_lite.transport_deadline import Adapter, Exchange, opening, settings_for
 from llmring_lite.transport_errors import NETWORK_ERRORS, description
 
 Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
@@ -245,9 +245,7 @@ class _Download:
         target = self._target
         url = f"https://{target.host}:{target.port}"
         session = self._open.enter_context(requests.Session())
-        settings: dict[str, Any] = {
-            **session.merge_environment_settings(url, {}, True, None, None)
-        }
+        settings = settings_for(session, url)
         adapter = _PinnedAdapter(target.host)
         self._open.callback(adapter.close)
         failure: Exception = _timed_out(target)
@@ -340,7 +338,7 @@ class _Download:
         return b"".join(pieces)
 
     def _translate(self, error: BaseException) -> Exception:
-        if self._deadline.remaining() <= 0 or isinstance(error, requests.Timeout):
+        if self._deadline.expired() or isinstance(error, requests.Timeout):
             return _timed_out(self._target)
         text = f"{self._target.shown} can't be fetched ({description(error)})"
         if self._exchange.received:

@@ -11,7 +11,7 @@ Proxies and CA bundles from the environment count, as for `requests`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urljoin
 
 import requests
@@ -21,7 +21,7 @@ from llmring_lite._version import __version__
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import RegistryError
 from llmring_lite.keys import Origin, parse_origin
-from llmring_lite.transport_deadline import Adapter, Exchange, opening
+from llmring_lite.transport_deadline import Adapter, Exchange, opening, settings_for
 from llmring_lite.transport_errors import NETWORK_ERRORS, description
 
 MAX_REDIRECTS: Final = 3
@@ -81,13 +81,17 @@ def _get(
 ) -> bytes | str | None:
     """The body, None if there is no document, or where else it is (a str)."""
     exchange = Exchange(deadline)
-    left = deadline.remaining()
-    if left <= 0:
+    if deadline.expired():
         raise _timed_out(url)
+    settings = settings_for(
+        session,
+        f"{origin.scheme}://{origin.host}",
+        is_loopback=origin.is_loopback,
+    )
     try:
         with opening(exchange):
             response = session.get_adapter(url).send(
-                _request(url), stream=True, timeout=left, **_settings(session, origin)
+                _request(url), timeout=deadline.timeout(), **settings
             )
         with response:
             status = response.status_code
@@ -99,7 +103,7 @@ def _get(
                 raise RegistryError(f"{url} answered with HTTP {status}")
             return _body(response, url, max_bytes)
     except NETWORK_ERRORS as error:
-        if deadline.remaining() <= 0 or isinstance(error, requests.Timeout):
+        if deadline.expired() or isinstance(error, requests.Timeout):
             raise _timed_out(url) from error
         raise RegistryError(f"{url} can't be read ({description(error)})") from error
 
@@ -118,18 +122,6 @@ def _request(url: str) -> requests.PreparedRequest:
         }
     )
     return prepared
-
-
-def _settings(session: requests.Session, origin: Origin) -> dict[str, Any]:
-    """Proxies and CA bundle, as `requests` finds them; loopback needs no proxy."""
-    base = f"{origin.scheme}://{origin.host}"
-    settings: dict[str, Any] = {
-        **session.merge_environment_settings(base, {}, None, None, None)
-    }
-    del settings["stream"]
-    if origin.is_loopback:
-        settings["proxies"] = {}
-    return settings
 
 
 def _body(response: requests.Response, url: str, max_bytes: int) -> bytes:
