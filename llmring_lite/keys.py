@@ -40,6 +40,18 @@ def read_env(name: str) -> str | None:
     return None if value is None else os.fsdecode(value)
 
 
+SWITCHES: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+}
+"""Words by which a variable switches something on or off."""
+
+
+def is_on(word: str | None) -> bool:
+    """Does a variable say yes?"""
+    return SWITCHES.get((word or "").strip().lower(), False)
+
+
 def state_of_env(names: tuple[str, ...]) -> tuple[object, ...]:
     """Something that changes when one of these variables does."""
     environ = os.environ

@@ -11,19 +11,11 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from llmring_lite.keys import SWITCHES
+
 RECEIPTS_VARIABLE: Final = "LLMRING_RECEIPTS"
 KEY_VARIABLE: Final = "LLMRING_RECEIPTS_KEY"
 HASH_VARIABLE: Final = "LLMRING_RECEIPTS_HASH_CONTENT"
-
-_SWITCHES: Final = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("", "0", "false", "no", "off"), False),
-}
-
-
-def is_on(word: str | None) -> bool:
-    """Does a variable say yes?"""
-    return _SWITCHES.get((word or "").strip().lower(), False)
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> str:
@@ -66,7 +58,7 @@ def find_receipts(
         given = (os.environ if environ is None else environ).get(RECEIPTS_VARIABLE, "")
     if not isinstance(given, bool):
         name = os.fspath(given)
-        given = _SWITCHES.get(name.strip().lower())
+        given = SWITCHES.get(name.strip().lower())
         if given is None:
             return os.path.abspath(os.path.expanduser(name))
     if not given:

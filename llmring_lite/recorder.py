@@ -19,10 +19,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from llmring_lite.exceptions import LLMRingError
+from llmring_lite.keys import is_on
 from llmring_lite.receipts import ReceiptFile, new_id, utc_now
 from llmring_lite.receipts_canonical import canonicalize
 from llmring_lite.receipts_line import COSTS, TOKENS, stamp
-from llmring_lite.receipts_place import HASH_VARIABLE, find_key, find_receipts, is_on
+from llmring_lite.receipts_place import HASH_VARIABLE, find_key, find_receipts
 from llmring_lite.schemas import LLMRequest, LLMResponse, Message
 from llmring_lite.usage_log import API_KEY_VARIABLE, SERVER_VARIABLE, UsageLog
 

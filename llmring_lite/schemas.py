@@ -206,13 +206,13 @@ class LLMRequest:
         self.messages = as_messages(self.messages)
         if self.extra_params is None:
             self.extra_params = {}
-        for name, types in _TYPES.items():
+        for name, (types, word) in _TYPES.items():
             value = getattr(self, name)
             if value is not None and (
                 not isinstance(value, types) or isinstance(value, bool)
             ):
                 raise InvalidRequestError(
-                    f"{name} must be {_WORDS[types]}, not {type(value).__name__}"
+                    f"{name} must be {word}, not {type(value).__name__}"
                 )
         for tool in self.tools or ():
             if not isinstance(tool, Mapping):
@@ -261,27 +261,20 @@ class LLMRequest:
         return replace(self, **given) if given else self
 
 
-_NUMBER: Final = (int, float)
-_TEXTS: Final = (str, list, tuple)
-_WORDS: Final = {
-    _NUMBER: "a number",
-    int: "an integer",
-    str: "a str",
-    _TEXTS: "a str or a list of them",
-    (list, tuple): "a list",
-    Mapping: "a dict",
-}
-_TYPES: Final[Mapping[str, Any]] = {
+_NUMBER: Final = (int, float), "a number"
+_INTEGER: Final = (int,), "an integer"
+_DICT: Final = (Mapping,), "a dict"
+_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "temperature": _NUMBER,
     "top_p": _NUMBER,
-    "max_tokens": int,
-    "seed": int,
-    "reasoning_tokens": int,
-    "reasoning_effort": str,
-    "stop": _TEXTS,
-    "tools": (list, tuple),
-    "metadata": Mapping,
-    "extra_params": Mapping,
+    "max_tokens": _INTEGER,
+    "seed": _INTEGER,
+    "reasoning_tokens": _INTEGER,
+    "reasoning_effort": ((str,), "a str"),
+    "stop": ((str, list, tuple), "a str or a list of them"),
+    "tools": ((list, tuple), "a list"),
+    "metadata": _DICT,
+    "extra_params": _DICT,
 }
 
 _FIELDS: Final = frozenset(LLMRequest.__match_args__)

@@ -266,7 +266,7 @@ class LLMRing(AliasMethods, FileMethods):
         has_parts = request.has_parts
         loaded = load_parts(request) if has_parts else request
         with_files = has_parts and has_files(loaded)
-        strict = is_on(STRICT_COST_VARIABLE)
+        strict = keys.is_on(keys.read_env(STRICT_COST_VARIABLE))
 
         def try_one(candidate: Candidate, deadline: Deadline) -> T:
             # Before the call: it warns of a model that goes away.
@@ -366,12 +366,6 @@ class LLMRing(AliasMethods, FileMethods):
             ProviderNotFoundError: No provider of that name.
         """
         return self._senders.of(self._router.endpoint(name))
-
-
-def is_on(variable: str) -> bool:
-    """Does the environment switch something on?"""
-    value = keys.read_env(variable)
-    return value is not None and value.strip().lower() in ("1", "true", "yes", "on")
 
 
 def _forget(response: LLMResponse) -> None:

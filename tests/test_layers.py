@@ -32,7 +32,7 @@ LAYERS = (
     # pure mappers
     ("provider_*",),
     ("keys", "mock*", "packages*"),
-    ("routing", "files_wire", "files_facts", "audit", "proposal"),
+    ("routing", "files_wire", "files_facts", "audit", "proposal", "receipts_place"),
     # edge: the network
     ("transport*", "provider_mock"),
     ("attempt*", "dispatch*", "parts", "files*", "usage_log"),
