@@ -327,6 +327,21 @@ def settings_for(
     return settings
 
 
+def read_at_most(
+    response: requests.Response, max_bytes: int, *, decode: bool
+) -> bytes | None:
+    """The body, decompressed or not; None, and the connection closed, if larger."""
+    pieces: list[bytes] = []
+    left = max_bytes
+    while piece := response.raw.read1(_BUFFER_SIZE, decode_content=decode):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            response.raw.close()
+            return None
+    return b"".join(pieces)
+
+
 class Adapter(HTTPAdapter):
     """requests' adapter on connections that keep to a deadline.
 

@@ -39,7 +39,13 @@ from llmring_lite.exceptions import (
     ProviderResponseError,
     ProviderTimeoutError,
 )
-from llmring_lite.transport_deadline import Adapter, Exchange, opening, settings_for
+from llmring_lite.transport_deadline import (
+    Adapter,
+    Exchange,
+    opening,
+    read_at_most,
+    settings_for,
+)
 from llmring_lite.transport_errors import NETWORK_ERRORS, description
 
 Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
@@ -54,7 +60,6 @@ ALLOWED_TYPES: Final[Mapping[str, Collection[str]]] = {
 }
 """Types to allow for what is wanted: storage services often don't say more."""
 
-_READ_SIZE: Final = 65536
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 # Addresses that Python's tables call global, now or in its older versions.
@@ -323,19 +328,15 @@ class _Download:
         return media_type, self._body(response, max_bytes)
 
     def _body(self, response: requests.Response, max_bytes: int) -> bytes:
-        pieces: list[bytes] = []
-        left = max_bytes
         try:
-            while piece := response.raw.read1(_READ_SIZE, decode_content=False):
-                pieces.append(piece)
-                left -= len(piece)
-                if left < 0:
-                    raise _too_large(self._target.shown, max_bytes)
+            body = read_at_most(response, max_bytes, decode=False)
         except NETWORK_ERRORS as error:
             raise self._translate(error) from error
         if self._deadline.cancelled:  # our hanging up looks like the body's end
             raise _timed_out(self._target)
-        return b"".join(pieces)
+        if body is None:
+            raise _too_large(self._target.shown, max_bytes)
+        return body
 
     def _translate(self, error: BaseException) -> Exception:
         if self._deadline.expired() or isinstance(error, requests.Timeout):

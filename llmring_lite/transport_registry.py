@@ -21,13 +21,18 @@ from llmring_lite._version import __version__
 from llmring_lite.deadline import Deadline
 from llmring_lite.exceptions import RegistryError
 from llmring_lite.keys import Origin, parse_origin
-from llmring_lite.transport_deadline import Adapter, Exchange, opening, settings_for
+from llmring_lite.transport_deadline import (
+    Adapter,
+    Exchange,
+    opening,
+    read_at_most,
+    settings_for,
+)
 from llmring_lite.transport_errors import NETWORK_ERRORS, description
 
 MAX_REDIRECTS: Final = 3
 TIMEOUT_S: Final = 30.0
 
-_READ_SIZE: Final = 65536
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -101,7 +106,10 @@ def _get(
                 return None
             if status != 200:
                 raise RegistryError(f"{url} answered with HTTP {status}")
-            return _body(response, url, max_bytes)
+            body = read_at_most(response, max_bytes, decode=True)
+            if body is None:
+                raise RegistryError(f"{url} is larger than {max_bytes} bytes")
+            return body
     except NETWORK_ERRORS as error:
         if deadline.expired() or isinstance(error, requests.Timeout):
             raise _timed_out(url) from error
@@ -122,18 +130,6 @@ def _request(url: str) -> requests.PreparedRequest:
         }
     )
     return prepared
-
-
-def _body(response: requests.Response, url: str, max_bytes: int) -> bytes:
-    pieces: list[bytes] = []
-    left = max_bytes
-    while piece := response.raw.read1(_READ_SIZE, decode_content=True):
-        pieces.append(piece)
-        left -= len(piece)
-        if left < 0:
-            response.raw.close()
-            raise RegistryError(f"{url} is larger than {max_bytes} bytes")
-    return b"".join(pieces)
 
 
 def _timed_out(url: str) -> RegistryError:
